@@ -53,8 +53,18 @@ class WebhookSettings(Section):
     """Push events that make mirrors fetch at once. An endpoint without its secret is closed."""
 
     github_secret: Secret | None = key(None, "Secret of POST /webhook/github.", example='"${GITHUB_WEBHOOK_SECRET}"')
-    gitlab_token: Token | None = key(None, "Token of POST /webhook/gitlab.", example='"${GITLAB_WEBHOOK_TOKEN}"')
+    gitlab_token: Token | None = key(
+        None, "Secret or signing token (whsec_…) of POST /webhook/gitlab.", example='"${GITLAB_WEBHOOK_TOKEN}"'
+    )
     gitea_secret: Secret | None = key(None, "Secret of POST /webhook/gitea.", example='"${GITEA_WEBHOOK_SECRET}"')
+    bitbucket_secret: Secret | None = key(
+        None, "Secret of POST /webhook/bitbucket.", example='"${BITBUCKET_WEBHOOK_SECRET}"'
+    )
+    azure_devops_password: Secret | None = key(
+        None,
+        "Password of POST /webhook/azure-devops, with any user name.",
+        example='"${AZURE_DEVOPS_WEBHOOK_PASSWORD}"',
+    )
 
 
 class LimitSettings(Section):

@@ -207,6 +207,8 @@ def _webhook_secrets(settings: Settings) -> dict[str, str | None]:
         "github": webhook.github_secret,
         "gitlab": webhook.gitlab_token,
         "gitea": webhook.gitea_secret,
+        "bitbucket": webhook.bitbucket_secret,
+        "azure-devops": webhook.azure_devops_password,
     }
     return {forge: secret.get_secret_value() if secret else None for forge, secret in given.items()}
 

@@ -2,14 +2,15 @@
 
 GitHub: "Webhook events and payloads" in its documentation. GitLab: "Webhook events" and "System hooks"; the latter are
 known by the name in their body, and some name a path only, of the instance that a header tells. Gitea, Forgejo and Gogs
-sign the JSON also when they send it in a form.
+sign the JSON also when they send it in a form. Bitbucket, in its cloud and in one's own house: "Event payloads"; it
+links to repositories. Azure DevOps: "Service hooks events", whose names are in their bodies only.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from cachew.plumbing.errors import BadRequest
 
@@ -17,9 +18,12 @@ _PUSHES = frozenset({
     "push", "create", "delete", "repository", "public",
     "push hook", "tag push hook", "tag_push", "repository_update",
     "project_rename", "project_transfer", "project_update", "project_destroy",
+    "repo:push", "repo:updated", "repo:transfer", "repo:deleted", "repo:refs_changed", "repo:modified",
+    "mirror:repo_synchronized",
+    "git.push", "git.repo.renamed", "git.repo.deleted", "git.repo.statuschanged",
 })  # fmt: skip
-_OF_THE_SYSTEM = "system hook"
-_URL_KEYS = ("clone_url", "git_http_url", "http_url", "html_url", "web_url")
+_NAMED_WITHIN = (None, "system hook", "project hook")
+_URL_KEYS = ("clone_url", "git_http_url", "http_url", "html_url", "web_url", "remoteUrl")
 _PATH_KEYS = ("full_name", "path_with_namespace")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORM_FIELDS = 20
@@ -48,20 +52,21 @@ def form_payload(body: bytes) -> bytes:
         raise BadRequest("the form has no field 'payload'") from None
 
 
-def read_event(body: bytes, *, name: str, instance: str = "") -> ForgeEvent | None:
+def read_event(body: bytes, *, name: str | None, instance: str = "") -> ForgeEvent | None:
     """Read an event.
 
     :param body: JSON.
-    :param name: what the forge's header calls it.
+    :param name: what the forge's header calls it, None where it has none.
     :param instance: the forge's own address, where a header tells it.
     :return: None for one that changes no ref, name or right.
     :raise BadRequest: when it names no repository.
     """
-    if name.lower() not in (*_PUSHES, _OF_THE_SYSTEM):
+    name = None if name is None else name.lower()
+    if name not in (*_PUSHES, *_NAMED_WITHIN):
         return None
     try:
         event = json.loads(body)
-        if name.lower() == _OF_THE_SYSTEM and _own_name(event) not in _PUSHES:
+        if name in _NAMED_WITHIN and _own_name(event) not in _PUSHES:
             return None
         urls, paths = list(_urls(event)), list(_paths(event))
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
@@ -78,14 +83,25 @@ def _unreadable() -> BadRequest:
 
 
 def _own_name(event: Mapping[str, Any]) -> str:
-    return str(event.get("event_name") or event.get("object_kind") or "")
+    return str(event.get("event_name") or event.get("object_kind") or event.get("eventType") or "")
 
 
 def _repository(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = event.get("project") or event.get("repository") or {}
+    found = event.get("project") or event.get("repository") or event.get("new") or _within_resource(event) or {}
     if not isinstance(found, dict):
         raise TypeError("not an object")
     return found
+
+
+def _within_resource(event: Mapping[str, Any]) -> Any:
+    resource = event.get("resource")
+    return resource.get("repository") if isinstance(resource, dict) else None
+
+
+def _before(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what Bitbucket tells of a repository as it was before it was changed."""
+    found = event.get("old")
+    return found if isinstance(found, dict) else {}
 
 
 def _texts(fields: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
@@ -94,8 +110,10 @@ def _texts(fields: Mapping[str, Any], keys: Iterable[str]) -> Iterator[str]:
 
 def _urls(event: Mapping[str, Any]) -> Iterator[str]:
     """Give the URLs of now, and those of before a renaming."""
-    urls = list(_texts(_repository(event), _URL_KEYS))
+    urls = [*_texts(_repository(event), _URL_KEYS), *_linked(_repository(event)), *_linked(_before(event))]
     yield from urls
+    if former := _dig(event, "resource", "oldName"):
+        yield from (f"{url.rpartition('/')[0]}/{quote(former, safe='')}" for url in urls)
     now = next(_texts(_repository(event), _PATH_KEYS), "")
     for url in urls:
         bare = url.removesuffix(".git")
@@ -103,9 +121,29 @@ def _urls(event: Mapping[str, Any]) -> Iterator[str]:
             yield from (bare.removesuffix(now) + before for before in _former_paths(event, now))
 
 
+def _linked(repository: Mapping[str, Any]) -> Iterator[str]:
+    """Give the addresses that Bitbucket links to: in its cloud the page's, else those to clone from."""
+    links = repository.get("links")
+    if not isinstance(links, dict):
+        return
+    clones = links.get("clone")
+    for link in (links.get("html"), *(clones if isinstance(clones, list) else ())):
+        if (address := _dig(link, "href")) and address.startswith(("https://", "http://")):
+            yield address
+
+
+def _paths_of_project(repository: Mapping[str, Any]) -> Iterator[str]:
+    """Give the paths at which a Bitbucket in one's own house has a repository, with and without its own prefix."""
+    key, slug = _dig(repository, "project", "key"), _dig(repository, "slug")
+    if key and slug and "full_name" not in repository:
+        yield from (f"scm/{key}/{slug}", f"{key}/{slug}")
+
+
 def _paths(event: Mapping[str, Any]) -> Iterator[str]:
     paths = [*_texts(_repository(event), _PATH_KEYS), *_texts(event, ("path_with_namespace",))]
     yield from paths
+    yield from _paths_of_project(_repository(event))
+    yield from _paths_of_project(_before(event))
     for now in dict.fromkeys(paths or [""]):
         yield from _former_paths(event, now)
 
@@ -115,6 +153,8 @@ def _former_paths(event: Mapping[str, Any], now: str) -> Iterator[str]:
     changes = event.get("changes")
     if not isinstance(changes, dict) or "/" not in now:
         return
+    if (before := _dig(changes, "full_name", "old")) is not None:
+        yield before
     owner, _, name = now.rpartition("/")
     before = _dig(changes, "repository", "name", "from")
     if before is not None:

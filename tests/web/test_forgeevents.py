@@ -10,7 +10,7 @@ from cachew.web.forgeevents import ForgeEvent, ForgeHosts, address_of, form_payl
 URL = "https://git.example/o/now.git"
 
 
-def read(name: str = "push", instance: str = "", **event: object) -> ForgeEvent | None:
+def read(name: str | None = "push", instance: str = "", **event: object) -> ForgeEvent | None:
     return read_event(json.dumps(event).encode(), name=name, instance=instance)
 
 
@@ -45,7 +45,65 @@ def test_a_renamed_project_has_both_names() -> None:
     assert read("System Hook", **event) == ForgeEvent((), ("g/now", "f/before"))
 
 
-@pytest.mark.parametrize("name", ["ping", "issues", "", "merge request hook", "system hook push"])
+def at_bitbucket(slug: str, key: str = "PRJ") -> dict[str, object]:
+    """Return a repository as Bitbucket Data Center tells of it ("Event payload" in its documentation)."""
+    clones = [{"href": f"ssh://git@bb.example:7999/{key.lower()}/{slug}.git", "name": "ssh"},
+              {"href": f"https://bb.example/scm/{key.lower()}/{slug}.git", "name": "http"}]  # fmt: skip
+    return {"slug": slug, "name": slug, "project": {"key": key, "name": "Project"}, "links": {"clone": clones}}
+
+
+def test_bitbucket_links_to_its_repositories() -> None:
+    """In its cloud to a page, in one's own house to what is cloned from; without links there are paths."""
+    cloud = {"full_name": "team/repo", "links": {"self": {"href": "https://api.bitbucket.org/2.0/repositories/team/repo"},
+             "html": {"href": "https://bitbucket.org/team/repo"}}}  # fmt: skip
+    assert read("repo:push", repository=cloud) == ForgeEvent(("https://bitbucket.org/team/repo",), ("team/repo",))
+    paths = ("scm/PRJ/now", "PRJ/now")
+    told = read("repo:refs_changed", eventKey="repo:refs_changed", repository=at_bitbucket("now"), changes=[{}])
+    assert told == ForgeEvent(("https://bb.example/scm/prj/now.git",), paths)
+    bare = {name: value for name, value in at_bitbucket("now").items() if name != "links"}
+    assert read("repo:refs_changed", repository=bare) == ForgeEvent((), paths)
+
+
+def test_a_repository_that_was_renamed_at_bitbucket_has_both_names() -> None:
+    """Its cloud tells of changes, one's own house of the repository before and after."""
+    told = read("repo:modified", old=at_bitbucket("before"), new=at_bitbucket("now"))
+    urls = ("https://bb.example/scm/prj/now.git", "https://bb.example/scm/prj/before.git")
+    assert told == ForgeEvent(urls, ("scm/PRJ/now", "PRJ/now", "scm/PRJ/before", "PRJ/before"))
+    cloud = {"full_name": "team/now", "links": {"html": {"href": "https://bitbucket.org/team/now"}}}
+    told = read("repo:updated", repository=cloud, changes={"full_name": {"new": "team/now", "old": "team/before"}})
+    urls = ("https://bitbucket.org/team/now", "https://bitbucket.org/team/before")
+    assert told == ForgeEvent(urls, ("team/now", "team/before"))
+
+
+def azure(name: str, **resource: object) -> ForgeEvent | None:
+    event = {"eventType": name, "resource": resource}
+    return read_event(json.dumps(event).encode(), name=None)
+
+
+def test_azure_devops_names_its_events_in_their_bodies() -> None:
+    """A push has the repository's address, a renaming the name before; builds and work items are none."""
+    url = "https://dev.azure.com/org/My%20Project/_git/now"
+    repository = {"remoteUrl": url, "name": "now", "project": {"name": "My Project"}}
+    assert azure("git.push", repository=repository) == ForgeEvent((url,), ())
+    former = "https://dev.azure.com/org/My%20Project/_git/be%20fore"
+    assert azure("git.repo.renamed", repository=repository, oldName="be fore") == ForgeEvent((url, former), ())
+    assert azure("build.complete") is None and azure("workitem.created", repository=repository) is None
+    with pytest.raises(BadRequest):
+        azure("git.push", url="https://dev.azure.com/org/_apis/git/repositories/1/pushes/14")
+
+
+def test_gitlab_tells_groups_of_their_projects() -> None:
+    """A group's own webhook has a name of its own for what happens to projects, and the event in the body."""
+    event = {"event_name": "project_destroy", "path_with_namespace": "g/p"}
+    assert read("Project Hook", "https://gitlab.example", **event) == ForgeEvent(
+        ("https://gitlab.example/g/p",), ("g/p",)
+    )
+    assert read("Project Hook", **(event | {"event_name": "project_create"})) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["ping", "diagnostics:ping", "pullrequest:created", "issues", "", "merge request hook", "system hook push"]
+)
 def test_other_events_are_none(name: str) -> None:
     """What moves no ref, name or right is not read."""
     assert read_event(b"not even JSON", name=name) is None

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+from base64 import b64encode
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +22,8 @@ NOT_HERE = b"this repository is not mirrored here\n"
 
 
 def front() -> AdminFront:
-    return AdminFront(secrets={"github": SECRET, "gitlab": SECRET, "gitea": SECRET})
+    forges = ("github", "gitlab", "gitea", "bitbucket", "azure-devops")
+    return AdminFront(secrets=dict.fromkeys(forges, SECRET))
 
 
 def signed(body: bytes, secret: str = SECRET) -> str:
@@ -70,10 +72,93 @@ def test_gitea_push_fetches_under_the_name_clients_write() -> None:
     assert server.operations.pushes == ["git.example/o/r"]
 
 
+BITBUCKET = json.dumps(
+    {"repository": {"full_name": "team/repo", "links": {"html": {"href": "https://bitbucket.org/team/repo"}}}}
+).encode()
+AZURE = json.dumps(
+    {"eventType": "git.push",
+     "resource": {"repository": {"remoteUrl": "https://org@dev.azure.com/org/My%20Project/_git/repo"}}}
+).encode()  # fmt: skip
+
+
+def test_bitbucket_push_fetches() -> None:
+    """Its signature has a header of its own."""
+    server = front()
+    headers = {"X-Event-Key": "repo:push", "X-Hub-Signature": f"sha256={signed(BITBUCKET)}"}
+    assert server.ask("/webhook/bitbucket", "POST", headers=headers, body=BITBUCKET).status == 202
+    assert server.operations.pushes == ["bitbucket.org/team/repo"]
+
+
+def test_bitbuckets_test_needs_no_signature() -> None:
+    """Its "Test connection" is answered, and neither another event nor one that is signed wrongly is taken for one."""
+    server, body = front(), b'{"test": true}'
+    ping = {"X-Event-Key": "diagnostics:ping"}
+    assert server.ask("/webhook/bitbucket", "POST", headers=ping, body=body).status == 200
+    assert server.ask("/webhook/github", "POST", headers=ping, body=body).status == 403
+    wrong = {"X-Hub-Signature": f"sha256={signed(b'')}"}
+    assert server.ask("/webhook/bitbucket", "POST", headers=ping | wrong, body=body).status == 403
+    assert server.ask("/webhook/bitbucket", "POST", headers={"X-Event-Key": "repo:push"}, body=BITBUCKET).status == 403
+
+
+def logged_in(password: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(f'hook:{password}'.encode()).decode()}"}
+
+
+def test_azure_devops_push_fetches() -> None:
+    """Who logs in with the password tells what happened in the body alone; projects may have blanks in their names."""
+    server = front()
+    assert server.ask("/webhook/azure-devops", "POST", headers=logged_in(SECRET), body=AZURE).status == 202
+    assert server.operations.pushes == ["dev.azure.com/org/My%20Project/_git/repo"]
+    other = b'{"eventType": "build.complete", "resource": {}}'
+    assert server.ask("/webhook/azure-devops", "POST", headers=logged_in(SECRET), body=other).body == b"ignored\n"
+
+
+STANDARD = {"webhook-id": "e1", "webhook-timestamp": "1700000000", "X-Gitlab-Event": "Push Hook"}
+SIGNING_KEY = b"k" * 32
+
+
+def standard_signature(body: bytes, key: bytes = SIGNING_KEY) -> str:
+    digest = hmac.digest(key, b"e1.1700000000." + body, "sha256")
+    return f"v1,{b64encode(digest).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"webhook-signature": standard_signature(GITLAB)}, 202),
+        ({"webhook-signature": f"v1,AAAA {standard_signature(GITLAB)}"}, 202),
+        ({"webhook-signature": standard_signature(GITLAB, b"other")}, 403),
+        ({"webhook-signature": standard_signature(GITLAB), "webhook-timestamp": "1700000001"}, 403),
+        ({"webhook-signature": standard_signature(GITLAB).removeprefix("v1,")}, 403),
+        ({"X-Gitlab-Token": f"whsec_{b64encode(SIGNING_KEY).decode()}"}, 403),
+        ({}, 403),
+    ],
+    ids=range(7),
+)
+def test_gitlabs_signing_token(headers: dict[str, str], status: int) -> None:
+    """Where the secret is a signing token the event has to be signed with it, as Standard Webhooks has it."""
+    server = AdminFront(secrets={"gitlab": f"whsec_{b64encode(SIGNING_KEY).decode()}"})
+    assert server.ask("/webhook/gitlab", "POST", headers=STANDARD | headers, body=GITLAB).status == status
+    assert server.operations.pushes == (["gitlab.com/g/s/p"] if status == 202 else [])
+
+
+def test_a_secret_that_only_looks_like_a_signing_token_is_none() -> None:
+    """Then it is sent as it is."""
+    server = AdminFront(secrets={"gitlab": "whsec_no-base64"})
+    headers = {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": "whsec_no-base64"}
+    assert server.ask("/webhook/gitlab", "POST", headers=headers, body=GITLAB).status == 202
+
+
 @pytest.mark.parametrize(
     ("forge", "headers"),
     [
         ("github", {}),
+        ("bitbucket", {}),
+        ("bitbucket", {"X-Hub-Signature": f"sha256={signed(GITHUB, 'other')}"}),
+        ("azure-devops", {}),
+        ("azure-devops", {"Authorization": f"Basic {b64encode(b'hook:other').decode()}"}),
+        ("azure-devops", {"Authorization": "Basic é"}),
+        ("azure-devops", {"Authorization": f"Bearer {SECRET}"}),
         ("github", {"X-Hub-Signature-256": "sha256="}),
         ("github", {"X-Hub-Signature-256": f"sha256={signed(GITHUB, 'other')}"}),
         ("github", {"X-Hub-Signature-256": f"sha256={signed(GITHUB + b' ')}"}),
@@ -85,7 +170,7 @@ def test_gitea_push_fetches_under_the_name_clients_write() -> None:
 def test_an_unproven_event_is_refused(forge: str, headers: dict[str, str]) -> None:
     """An event without the right signature or token does nothing."""
     server = front()
-    events = {f"X-{name}-Event": "push" for name in ("GitHub", "Gitlab", "Gitea")}
+    events = {f"X-{name}-Event": "push" for name in ("GitHub", "Gitlab", "Gitea")} | {"X-Event-Key": "repo:push"}
     assert server.ask(f"/webhook/{forge}", "POST", headers=headers | events, body=GITHUB).status == 403
     assert server.operations.pushes == []
 
