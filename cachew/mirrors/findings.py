@@ -35,6 +35,12 @@ class FindingsReader:
         self._seen: set[tuple[bytes, bytes]] = set()
         self.counts: Counter[str] = Counter()
 
+    def forget(self) -> None:
+        """Begin anew: what was read was said of a fetch that came to nothing."""
+        self._rest = b""
+        self._seen.clear()
+        self.counts.clear()
+
     def feed(self, data: bytes) -> None:
         """Take a piece; an object that has the same fault twice is counted once."""
         *lines, rest = (self._rest + data).split(b"\n")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from cachew.mirrors import findings, receivedpack
@@ -32,7 +33,7 @@ from cachew.plumbing.errors import (
     UpstreamTimeout,
 )
 from cachew.plumbing.sharedlock import SharedLock
-from cachew.plumbing.streams import FileSource, Source, owned
+from cachew.plumbing.streams import FileSource, Source
 
 _FSCK = "fsck error"
 _FINDINGS = "findings.json"
@@ -57,6 +58,7 @@ class Intake:
         self._git = git
         self._work = work
         self._findings: Counter[str] | None = None
+        self._noting = DeferredLock()
         self._fetching = SharedLock()
 
     async def fetch_objects(
@@ -107,7 +109,7 @@ class Intake:
         wanted = sorted(oids)
         other = ObjectIndex(directory=donor, object_format=self._object_format, opened=self._git.indexes)
         try:
-            absent = set(await self._git.threads(other.missing, wanted))
+            absent = set(await self._work.missing(other, wanted))
         finally:
             other.close()
         script = await self._git.threads(_script, [oid for oid in wanted if oid not in absent])
@@ -125,14 +127,14 @@ class Intake:
         :raise CorruptObject: when it carries none.
         """
         place, digits = self._directory / "objects" / "pack", 64 if self._object_format == "sha256" else 40
-        with owned(response):
+        try:
             pack = await self._git.threads(receivedpack.extract, response.file, response.length, place, digits // 2)
+        finally:
+            response.close()
         reader = FindingsReader()
         command = self._git.commands.index_pack(self._directory, pack)
         await self._work.write(command, seconds=self._git.fetch_timeout, on_stderr=reader.feed, replaced=False)
-        if reader.counts:
-            self._git.disliked(reader.counts)
-            await self._git.threads(self._note_findings, reader.counts)
+        await self._note(reader)
 
     async def take_answer(self, answer: Source) -> bool:
         """Take the pack that an upstream answers with, and close the answer.
@@ -159,9 +161,7 @@ class Intake:
             return False
         finally:
             pack.close()
-        if reader.counts:
-            self._git.disliked(reader.counts)
-            await self._git.threads(self._note_findings, reader.counts)
+        await self._note(reader)
         return True
 
     async def _fetch(
@@ -213,9 +213,7 @@ class Intake:
                 raise
             unchecked = command(self._git.commands.unchecked(extra))
             await self._run_fetch(unchecked, script, FindingsReader(), checked=False)
-        if reader.counts:
-            self._git.disliked(reader.counts)
-            await self._git.threads(self._note_findings, reader.counts)
+        await self._note(reader)
 
     async def _run_fetch(self, command: Command, script: bytes, reader: FindingsReader, *, checked: bool) -> None:
         """Fetch, again where another fetch has changed meanwhile which commits are cut off: git lets one of them fail.
@@ -238,12 +236,21 @@ class Intake:
             except ProcessFailed as error:
                 if not side_by_side or not met_another(error):
                     raise
-                reader.counts.clear()
+                reader.forget()
 
-    def _note_findings(self, counts: Mapping[str, int]) -> None:
-        found = self.findings() + Counter(counts)
-        put_in_place(self._directory / _FINDINGS, findings.encode(found))
-        self._findings = found
+    async def _note(self, reader: FindingsReader) -> None:
+        """Count what git disliked; where that can't be written down, what has come is as good."""
+        if not reader.counts:
+            return
+        self._git.disliked(reader.counts)
+        self._findings = self.findings() + reader.counts
+        try:
+            await self._noting.run(self._write_findings)
+        except OSError as error:
+            self.log.info("{directory}: findings are not kept: {error}", directory=self._directory, error=str(error))
+
+    async def _write_findings(self) -> None:
+        await self._git.threads(put_in_place, self._directory / _FINDINGS, findings.encode(self.findings()))
 
     def findings(self) -> Counter[str]:
         """Return how often git disliked an object that came, by what it disliked."""

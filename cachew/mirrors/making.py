@@ -121,7 +121,7 @@ class Making:
         """Return whose mirror it is that was just made of nothing but what the upstream gave."""
         tips = self._standing.doubted_tips(instance, listing)
         if tips is not None:
-            absent = await self._git.threads(repository.objects.missing, tips)
+            absent = await repository.work.missing(repository.objects, tips)
             await self._standing.compared(instance, listing, related=len(absent) < len(tips))
         return self._standing.current(self._identity) or instance
 
@@ -132,7 +132,7 @@ class Making:
         wanted = await self._git.threads(_wanted, listing)
         await self._take_from(donor, repository, wanted)
         await self._take_received(repository, instance, listing, wanted)
-        absent = await self._git.threads(repository.objects.missing, wanted)
+        absent = await repository.work.missing(repository.objects, wanted)
         bad = await self._transfer.bring(repository, absent)
         unfetched = {(ref.name, ref.oid): bad[ref.oid] for ref in listing.refs if ref.oid in bad} if bad else {}
         possible = await self._git.threads(_without, listing, unfetched, wanted)
@@ -155,7 +155,7 @@ class Making:
                 continue
             try:
                 await repository.intake.take_pack(response)
-                absent = set(await self._git.threads(repository.objects.missing, wanted))
+                absent = set(await repository.work.missing(repository.objects, wanted))
                 if not await repository.history.connected(wanted - absent):
                     raise CorruptObject("what a client received is not all that its wants reach")
             except (CachewError, OSError) as error:
@@ -179,7 +179,7 @@ class Making:
         try:
             await self._git.threads(remove_leftovers, donor)
             old.configure(self._remote.url)
-            bad = await self._transfer.bring(old, old.objects.missing(wanted))
+            bad = await self._transfer.bring(old, await old.work.missing(old.objects, wanted))
             await repository.intake.take(donor, wanted.difference(bad))
         except (ProcessFailed, OSError) as error:
             message = "the earlier mirror of {repository} is of no use, it is cloned: {error}"
@@ -206,7 +206,8 @@ class Making:
             present = of_listing(await repository.refs.read(by_git=True))
             if present.oids.isdisjoint(listing.oids()):
                 wanted = _wanted(listing)
-                bad = await self._transfer.bring(repository, repository.objects.missing(wanted))
+                absent = await repository.work.missing(repository.objects, wanted)
+                bad = await self._transfer.bring(repository, absent)
                 related = await repository.history.shared(wanted.difference(bad), present.oids)
                 await self._standing.compared(instance, listing, related=related)
                 if not related:

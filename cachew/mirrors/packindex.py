@@ -90,7 +90,7 @@ class PackIndex:
 
 
 class OpenIndexes:
-    """What is open of the pack indexes of all mirrors.
+    """What is open of the pack indexes of all mirrors; for the reactor's thread alone.
 
     :param most_files: how many may stay open, each of which holds a descriptor.
     :param most_bytes: bytes that those that were read may take.
