@@ -8,11 +8,12 @@ links to repositories. Azure DevOps: "Service hooks events", whose names are in 
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from cachew.plumbing.errors import BadRequest
+from cachew.web.pushedrefs import refs_before
 
 _PUSHES = frozenset({
     "push", "create", "delete", "repository", "public",
@@ -35,10 +36,12 @@ class ForgeEvent:
 
     :param urls: where it is by the forge's own words, the former place too when it has moved.
     :param paths: its path below the forge's address, likewise.
+    :param before: where the refs were that were pushed to, see :func:`cachew.web.pushedrefs.refs_before`.
     """
 
     urls: tuple[str, ...]
     paths: tuple[str, ...]
+    before: Mapping[str, str] = field(default_factory=dict)
 
 
 def form_payload(body: bytes) -> bytes:
@@ -68,14 +71,14 @@ def read_event(body: bytes, *, name: str | None, instance: str = "") -> ForgeEve
         event = json.loads(body)
         if name in _NAMED_WITHIN and _own_name(event) not in _PUSHES:
             return None
-        urls, paths = list(_urls(event)), list(_paths(event))
+        urls, paths, before = list(_urls(event)), list(_paths(event)), refs_before(event)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise _unreadable() from None
     if not urls and instance:
         urls = [f"{instance.rstrip('/')}/{path}" for path in paths]
     if not urls and not paths:
         raise _unreadable()
-    return ForgeEvent(tuple(dict.fromkeys(urls)), tuple(dict.fromkeys(paths)))
+    return ForgeEvent(tuple(dict.fromkeys(urls)), tuple(dict.fromkeys(paths)), before)
 
 
 def _unreadable() -> BadRequest:

@@ -1,6 +1,7 @@
 """What a push elsewhere, that a forge tells of, means to the mirrors."""
 
-from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -9,12 +10,16 @@ from twisted.internet.task import deferLater
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.freshness import Freshness
 from cachew.mirrors.identity import Identity
+from cachew.mirrors.kinds import is_mirrored
+from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
 from cachew.plumbing.errors import UnknownPath
 from cachew.web.forgeevents import address_of
 
 _IN_ONE_TURN = 1000
 """Mirrors that are looked at before others have their turn: a few milliseconds."""
+_AGAIN_AFTER = (1.0, 2.0, 4.0, 8.0)
+"""Seconds after which a host is asked again that doesn't list yet what it has told of."""
 
 
 class PushNotices:
@@ -82,9 +87,10 @@ class PushNotices:
         except UnknownPath:
             return ""
 
-    async def pushed(self, identity: Identity) -> bool:
+    async def pushed(self, identity: Identity, before: Mapping[str, str] = MappingProxyType({})) -> bool:
         """Take notice that something was pushed to a repository's upstream.
 
+        :param before: where the refs were that were pushed to, as far as that is told.
         :return: whether its mirror fetches now; False when there is none.
         """
         self._freshness.changed(identity)
@@ -92,5 +98,21 @@ class PushNotices:
         mirror = self._mirrors.find(identity)
         if mirror is None or not mirror.life.ready:
             return False
-        self._background.start(self._fetch(identity), f"fetch of {identity.name}")
+        self._background.start(self._follow(mirror, before), f"fetch of {identity.name}")
         return True
+
+    async def _follow(self, mirror: Mirror, before: Mapping[str, str]) -> None:
+        """Bring a mirror to where its upstream is, until that shows the push."""
+        identity = mirror.identity
+        await self._fetch(identity)
+        for pause in _AGAIN_AFTER:
+            if not any(_is_at(mirror, name, oid) for name, oid in before.items()):
+                return
+            await deferLater(self._reactor, pause)
+            self._freshness.changed(identity)
+            await self._fetch(identity)
+
+
+def _is_at(mirror: Mirror, name: str, oid: str) -> bool:
+    """Say whether a mirror has a ref where it was; empty for nowhere."""
+    return is_mirrored(name) and mirror.refs.by_name.get(name, "") == oid

@@ -124,13 +124,13 @@ class WebhookRoutes:
         identities = self._identities(event)
         if not identities and not event.paths:
             raise BadRequest("the event names no repository that there can be")
-        told = [identity for identity in identities if await self._pushes.pushed(identity)]
+        told = [identity for identity in identities if await self._pushes.pushed(identity, event.before)]
         if told:
             return told
         # A host under an address that nobody has told this server may be any, and its paths are all there is to go by.
         strange = not any(map(self._places.knows, event.urls))
         others = await self._pushes.mirrored_as(event.urls, event.paths if strange else ())
-        return [identity for identity in others if await self._pushes.pushed(identity)]
+        return [identity for identity in others if await self._pushes.pushed(identity, event.before)]
 
     def _identities(self, event: ForgeEvent) -> list[Identity]:
         found: dict[Identity, None] = {}

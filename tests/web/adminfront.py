@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -167,7 +167,7 @@ class FakeOperations:
     async def mirrored_as(self, urls: Collection[str], paths: Collection[str]) -> Sequence[Identity]:
         return [Identity.from_name(name) for known, name in self.others.items() if known in (*urls, *paths)]
 
-    async def pushed(self, identity: Identity) -> bool:
+    async def pushed(self, identity: Identity, before: Mapping[str, str]) -> bool:
         self.pushes.append(identity.name)
         return not self.unmirrored and (self.mirrored is None or identity.name in self.mirrored)
 

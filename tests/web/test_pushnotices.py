@@ -32,7 +32,10 @@ class Pushes:
         identities = (REPOSITORY, OTHER, MOVED)
         self.mirrors = {
             each: SimpleNamespace(
-                identity=each, life=SimpleNamespace(ready=True), remote=SimpleNamespace(address=url_of(each))
+                identity=each,
+                life=SimpleNamespace(ready=True),
+                remote=SimpleNamespace(address=url_of(each)),
+                refs=SimpleNamespace(by_name={"refs/heads/main": "a" * 40}),
             )
             for each in identities
         }
@@ -74,9 +77,10 @@ class Pushes:
         self.fetched.append(identity)
         await self.gate
 
-    def pushed(self, identity: Identity) -> bool:
-        """Tell of a push."""
-        return value_of(Deferred.fromCoroutine(self.notices.pushed(identity)))
+    def pushed(self, identity: Identity, **before: str) -> bool:
+        """Tell of a push, and where branches were before it."""
+        refs = {f"refs/heads/{name}": oid for name, oid in before.items()}
+        return value_of(Deferred.fromCoroutine(self.notices.pushed(identity, refs)))
 
 
 @pytest.mark.parametrize(
@@ -144,3 +148,36 @@ def test_what_is_not_mirrored_does_not_fetch(known: bool) -> None:
         del pushes.mirrors[REPOSITORY]
     assert not pushes.pushed(REPOSITORY)
     assert (pushes.changed, pushes.fetched, pushes.background.under_way) == ([REPOSITORY], [], [])
+
+
+def test_a_host_that_does_not_list_yet_what_it_tells_of_is_asked_again() -> None:
+    """Its event comes before all of its servers have the push: a listing that shows what was before is no answer."""
+    pushes = Pushes()
+    pushes.gate.callback(None)
+    assert pushes.pushed(REPOSITORY, main="a" * 40)
+    for pause, count in ((1, 2), (2, 3)):
+        pushes.reactor.advance(pause - 0.1)
+        assert len(pushes.fetched) == count - 1
+        pushes.reactor.advance(0.1)
+        assert len(pushes.fetched) == len(pushes.changed) == count
+    pushes.mirrors[REPOSITORY].refs.by_name["refs/heads/main"] = "b" * 40
+    pushes.reactor.advance(4)
+    assert len(pushes.fetched) == 4 and pushes.background.under_way == [], "that was what the event told of"
+
+
+def test_a_host_that_never_lists_it_is_asked_five_times() -> None:
+    """A branch may have been put back where it was; one that is made or deleted was nowhere, or is nowhere."""
+    pushes = Pushes()
+    pushes.gate.callback(None)
+    assert pushes.pushed(REPOSITORY, new="")
+    for pause in (1, 2, 4, 8, 16, 32):
+        pushes.reactor.advance(pause)
+    assert len(pushes.fetched) == 5 and pushes.background.under_way == []
+
+
+def test_a_listing_that_shows_something_else_than_before_is_enough() -> None:
+    """Somebody else may have pushed since."""
+    pushes = Pushes()
+    pushes.gate.callback(None)
+    assert pushes.pushed(REPOSITORY, main="c" * 40)
+    assert len(pushes.fetched) == 1 and pushes.background.under_way == []
