@@ -2,7 +2,7 @@
 
 from pydantic import StrictBool
 
-from cachew.config.types import AtLeastOne, Bound, Count, Duration, DurationOrZero, Section, Size, key
+from cachew.config.types import AtLeastOne, Bound, Count, Duration, DurationOrZero, IntervalOrZero, Section, Size, key
 
 
 class GitSettings(Section):
@@ -20,11 +20,11 @@ class GitSettings(Section):
     connect_timeout: Duration = key("10s", "The most time that connecting to an upstream may take.")
     first_byte_timeout: Duration = key("60s", "How long an upstream may be silent before its answer begins.")
     idle_timeout: Duration = key("60s", "How long an upstream may be silent in the midst of its answer.")
-    snapshot_interval: DurationOrZero = key("1h", "How often snapshots are made; 0s: on request only.")
-    bundle_interval: DurationOrZero = key(
+    snapshot_interval: IntervalOrZero = key("1h", "How often snapshots are made; 0s: on request only.")
+    bundle_interval: IntervalOrZero = key(
         "1h", "How often the bundle lists for ``git clone --bundle-uri`` are brought up to date; 0s: on request only."
     )
-    mirror_snapshot_interval: DurationOrZero = key(
+    mirror_snapshot_interval: IntervalOrZero = key(
         "2h", "How often mirror snapshots are made for other replicas, where an object store is shared; 0s: never."
     )
     artefacts_for: DurationOrZero = key(
@@ -32,11 +32,11 @@ class GitSettings(Section):
         "How long after a whole clone, or a request for a snapshot or a bundle, snapshots and bundle lists of a "
         "repository go on being made; 0s: of every repository for ever.",
     )
-    scrub_interval: DurationOrZero = key(
+    scrub_interval: IntervalOrZero = key(
         "24h", "How often all that is kept is read and verified: mirrors, packs, cached objects; 0s: never."
     )
     scrub_rate: Bound = key("50MB", "How many bytes a second that may read.")
-    repack_interval: DurationOrZero = key("24h", "How often mirrors are repacked; 0s: never.")
+    repack_interval: IntervalOrZero = key("24h", "How often mirrors are repacked; 0s: never.")
     snapshot_max_age: Duration = key("24h", "An unchanged snapshot is made again when it is older than this.")
     replica_timeout: Duration = key(
         "60s", "How long a replica that makes something may be silent before another one makes it."

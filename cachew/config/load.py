@@ -167,6 +167,8 @@ def _problem(details: dict[str, Any], data: object) -> Problem:
         message = f"must be {details['ctx']['expected']}"
     elif kind == "greater_than_equal":
         message = f"must be at least {details['ctx']['ge']}"
+    elif kind == "less_than_equal":
+        message = f"must be at most {details['ctx']['le']}"
     else:
         message = _TYPE_NAMES.get(kind, message)
     return Problem(path, message)

@@ -24,6 +24,7 @@ from cachew.config.types import (
     FilePath,
     HostName,
     HttpUrl,
+    Interval,
     Secret,
     Section,
     Size,
@@ -45,7 +46,7 @@ class PrefetchSettings(Section):
         "host's API lists, ** on GitLab for those of groups in the group as well.",
         example='["github.com/org/repo", "github.com/org/web-*"]',
     )
-    interval: Duration = key("10m", "How often they are brought up to date.")
+    interval: Interval = key("10m", "How often they are brought up to date.")
     most: AtLeastOne = key(1000, "How many repositories one pattern may stand for.")
 
 

@@ -34,6 +34,11 @@ _NO_CREDENTIALS = frozenset({
     "x-forwarded-proto", "x-real-ip",
 })  # fmt: skip
 """Headers that have another meaning on the way to an upstream."""
+_MOST = 2**31 - 1
+"""The largest number that git and the system take where they count something."""
+_LARGEST = 2**63 - 1
+_SHORTEST = 0.001
+_SHORTEST_INTERVAL = 0.1
 _NO_HOST = re.compile(r"[^A-Za-z0-9._:~-]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_URL = re.compile(r"[^!-~]")
@@ -49,6 +54,14 @@ def _duration(value: object) -> float:
     seconds = parse_duration(_text_of("duration", '"90s"', value))
     if seconds < 0:
         raise ValueError("a duration must not be negative")
+    if 0 < seconds < _SHORTEST:
+        raise ValueError('must be at least "1ms"')
+    return seconds
+
+
+def _interval(seconds: float) -> float:
+    if 0 < seconds < _SHORTEST_INTERVAL:
+        raise ValueError('must be at least "100ms"; what is done again at once leaves no time for anything else')
     return seconds
 
 
@@ -59,9 +72,11 @@ def _positive(value: float) -> float:
 
 
 def _size(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    return parse_size(_text_of("size", '"20GB"', value))
+    bare = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    size = value if bare else parse_size(_text_of("size", '"20GB"', value))
+    if size > _LARGEST:
+        raise ValueError("is more than the largest file can hold")
+    return size
 
 
 def _bound(value: int) -> int:
@@ -226,6 +241,8 @@ def _header_name(value: str) -> str:
 
 Duration = Annotated[float, BeforeValidator(_duration), AfterValidator(_positive)]
 DurationOrZero = Annotated[float, BeforeValidator(_duration)]
+Interval = Annotated[Duration, AfterValidator(_interval)]
+IntervalOrZero = Annotated[DurationOrZero, AfterValidator(_interval)]
 Size = Annotated[int, BeforeValidator(_size)]
 Bound = Annotated[int, BeforeValidator(_size), AfterValidator(_bound)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
@@ -235,8 +252,8 @@ Token = Annotated[SecretStr, AfterValidator(_secret), AfterValidator(_token)]
 OwnHostNames = Annotated[tuple[Annotated[str, AfterValidator(_own_host)], ...], BeforeValidator(one_or_many)]
 Method = Annotated[str, AfterValidator(_method)]
 Methods = Annotated[tuple[Method, ...], BeforeValidator(one_or_many)]
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=0)]
-AtLeastOne = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=_MOST)]
+AtLeastOne = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=_MOST)]
 HostName = Annotated[str, AfterValidator(_host)]
 Addresses = Annotated[tuple[Annotated[str, AfterValidator(_own_address)], ...], BeforeValidator(one_or_many)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]

@@ -167,6 +167,10 @@ def test_reports_everything_at_once() -> None:
         ),
         ("state = '${NOPE}'", "state: the environment variable NOPE is not set (write $$ for a single $)"),
         ("limits.threads = 0", "limits.threads: must be at least 1"),
+        ("git.fetch-wait = '1ns'", 'git.fetch-wait: must be at least "1ms"'),
+        ("git.scrub-interval = '1ms'", 'git.scrub-interval: must be at least "100ms"'),
+        ("git.pack-threads = 9999999999", "git.pack-threads: must be at most 2147483647"),
+        ("git.pack-window-memory = '10000PB'", "git.pack-window-memory: is more than the largest file can hold"),
         ("listen = ['tcp:1', 'tcp:1']", "listen: must not name an endpoint twice"),
         (
             "[manhole]\nlisten = 'tcp:8080:interface=127.0.0.1'\nauthorized-keys = 'k'",
