@@ -173,7 +173,10 @@ def test_a_config_is_checked_without_starting_anything(tmp_path: Path) -> None:
         ('[admin]\ntoken-file = "none"', 'admin.token-file: "none" can\'t be read: No such file or directory'),
         ('state = "c.toml/state"', "/c.toml/state: Not a directory"),
         ('listen = ["tls:0:certificate=none.pem"]', "none.pem: No such file or directory"),
-        ('listen = ["unix:no/such/directory"]', "the server can't start: "),
+        (
+            'listen = ["unix:no/such/directory"]',
+            "the server can't start: nobody can listen on unix:no/such/directory: ",
+        ),
     ],
 )
 def test_twistd_says_why_it_can_not_start(tmp_path: Path, config: str, reason: str) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from cachew.config.types import BaseUrl, FilePath, Section, Text, Token, key, not_empty
+from cachew.config.types import Argument, BaseUrl, FilePath, Section, Text, Token, key, not_empty
 
 
 class TokenCredential(Section):
@@ -32,7 +32,7 @@ class CommandCredential(Section):
 
     kind: Literal["command"] = key("command", "A program that speaks git's credential protocol.")
     url_prefix: BaseUrl = key(..., "The upstream URLs it is for.", example='"https://gitlab.example/"')
-    command: Annotated[tuple[Text, ...], AfterValidator(not_empty)] = key(
+    command: Annotated[tuple[Argument, ...], AfterValidator(not_empty)] = key(
         ..., "The program and its arguments; get is added.", example='["/usr/local/bin/git-credential-x"]'
     )
 

@@ -4,6 +4,9 @@ import re
 from ipaddress import ip_address
 
 _UNESCAPED_COLON = re.compile(r"(?<!\\):")
+_OF_PORTS = ("tcp", "tcp6", "ssl", "tls")
+_HIGHEST_PORT = 65535
+_LONGEST_BACKLOG = 2**31 - 1
 _ALLOWED = 'a loopback address, for example "tcp:2222:interface=127.0.0.1", or "unix:PATH:mode=600"'
 
 
@@ -20,6 +23,21 @@ def reach_of_shell(description: str) -> str:
     if kind == "unix" and _is_private(options.get("mode", "")):
         return ""
     return f"must be {_ALLOWED}"
+
+
+def numbers_complaint(description: str) -> str:
+    """Say what no socket takes of a description that is well-formed; nothing when there is nothing.
+
+    :param description: a Twisted server endpoint, or one of our own kind.
+    """
+    kind, first, *words = [*_UNESCAPED_COLON.split(description), ""]
+    options = dict(word.partition("=")[::2] for word in (first, *words) if "=" in word)
+    port, backlog = options.get("port", "0") if "=" in first else first, options.get("backlog", "1")
+    if kind in _OF_PORTS and not (port.isdecimal() and int(port) <= _HIGHEST_PORT):
+        return f"a port is a number up to {_HIGHEST_PORT}"
+    if not (backlog.isdecimal() and int(backlog) <= _LONGEST_BACKLOG):
+        return f"a backlog is a number up to {_LONGEST_BACKLOG}"
+    return "" if description.isprintable() else "it holds control characters"
 
 
 def _is_loopback(interface: str) -> bool:

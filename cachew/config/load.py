@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from cachew.config import tomltext
 from cachew.config.contradictions import Problem, contradictions
 from cachew.config.defaultupstreams import with_defaults
+from cachew.config.endpoints import numbers_complaint
 from cachew.config.environmentkeys import Taken, in_unicode, with_environment
 from cachew.config.settings import Settings
 from cachew.config.types import proxy_complaint
@@ -225,6 +226,8 @@ def _bad_endpoints(settings: Settings, check: Callable[[str], object]) -> Iterat
         places.append((("manhole", "listen"), settings.manhole.listen))
     for path, description in places:
         try:
+            if reason := numbers_complaint(description):
+                raise ValueError(reason)
             check(description)
         except Exception as error:
             # Endpoint parsers are plugins and raise what they like.

@@ -99,6 +99,12 @@ def _path(value: object) -> object:
     return value
 
 
+def _argument(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not hold a NUL, which no program can be given")
+    return value
+
+
 def _secret(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not text.strip():
@@ -263,6 +269,7 @@ ObjectPrefix = Annotated[str, AfterValidator(_object_prefix)]
 HeaderLine = Annotated[str, AfterValidator(_header_line)]
 HeaderNames = Annotated[tuple[Annotated[str, AfterValidator(_header_name)], ...], BeforeValidator(one_or_many)]
 Text = Annotated[str, Field(min_length=1)]
+Argument = Annotated[Text, AfterValidator(_argument)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(one_or_many)]
 Address = Annotated[IPv4Address | IPv6Address, PlainValidator(_address)]
 Network = Annotated[IPv4Network | IPv6Network, PlainValidator(_network)]

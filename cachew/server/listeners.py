@@ -6,11 +6,13 @@ from typing import Any
 
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from cachew.http.site import StreamingSite
-from cachew.server.listening import server_endpoint
+from cachew.plumbing.errors import CachewError
+from cachew.server.listening import CertificateError, server_endpoint
 
 _EVERYWHERE = ("0.0.0.0", "::")
 
@@ -49,10 +51,13 @@ class Listeners:
     async def open(self) -> None:
         """Begin to listen.
 
-        :raise Exception: when that can't be done somewhere.
+        :raise CachewError: when that can't be done somewhere.
         """
         for description in self._endpoints:
-            port = await server_endpoint(self._reactor, description).listen(self._site)
+            try:
+                port = await server_endpoint(self._reactor, description).listen(self._site)
+            except (CannotListenError, OSError, CertificateError) as error:
+                raise CachewError(f"nobody can listen on {description}: {error}") from error
             self._ports.append(port)
             self.log.info("listening on {address}", address=in_words(port.getHost()))
 

@@ -198,8 +198,9 @@ class Manhole(Service):
     async def _open(self) -> None:
         try:
             self._port = await serverFromString(self._reactor, self._listen).listen(self._factory())
-        except Exception:
-            self.log.failure("the manhole can't listen on {endpoint}", endpoint=self._listen)
+        except Exception as error:
+            # Endpoints are plugins and raise what they like.
+            self.log.error("the manhole can't listen on {endpoint}: {error}", endpoint=self._listen, error=str(error))
 
     async def _close(self) -> None:
         port = await self.port()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cachew.config.endpoints import reach_of_shell
+from cachew.config.endpoints import numbers_complaint, reach_of_shell
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,26 @@ def test_loopback_and_private_sockets_are_fit(description: str) -> None:
 def test_all_else_is_not(description: str) -> None:
     """Whatever others could reach is refused with what is allowed."""
     assert reach_of_shell(description).startswith("must be a loopback address")
+
+
+@pytest.mark.parametrize(
+    ("description", "complaint"),
+    [
+        ("tcp:65536", "a port is a number up to 65535"),
+        ("tcp6:-1", "a port is a number up to 65535"),
+        ("tcp:interface=127.0.0.1:port=99999999", "a port is a number up to 65535"),
+        ("tls:x:certificate=c", "a port is a number up to 65535"),
+        ("tcp:1:backlog=-1", "a backlog is a number up to 2147483647"),
+        ("unix:a:backlog=9999999999", "a backlog is a number up to 2147483647"),
+        ("unix:a\0", "it holds control characters"),
+        ("tcp:0:interface=127.0.0.1:backlog=5", ""),
+        ("tcp:interface=127.0.0.1:port=2222", ""),
+        (r"unix:a\:b:mode=600", ""),
+        ("systemd:domain=INET:index=0", ""),
+        ("tcp", "a port is a number up to 65535"),
+        ("", ""),
+    ],
+)
+def test_numbers_that_no_socket_takes(description: str, complaint: str) -> None:
+    """They are told before anything listens; what else is wrong its parser tells."""
+    assert numbers_complaint(description) == complaint

@@ -167,6 +167,11 @@ def test_reports_everything_at_once() -> None:
         ),
         ("state = '${NOPE}'", "state: the environment variable NOPE is not set (write $$ for a single $)"),
         ("limits.threads = 0", "limits.threads: must be at least 1"),
+        (
+            "[[credentials]]\nkind = 'command'\nurl-prefix = 'https://h/'\ncommand = ['a', \"\\u0000\"]",
+            "credentials[0].command[1]: must not hold a NUL",
+        ),
+        ("listen = 'tcp:99999'", 'listen[0]: "tcp:99999" is not a Twisted endpoint: a port is a number up to 65535'),
         ("git.fetch-wait = '1ns'", 'git.fetch-wait: must be at least "1ms"'),
         ("git.scrub-interval = '1ms'", 'git.scrub-interval: must be at least "100ms"'),
         ("git.pack-threads = 9999999999", "git.pack-threads: must be at most 2147483647"),

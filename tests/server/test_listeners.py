@@ -8,6 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 
+from cachew.plumbing.errors import CachewError
 from cachew.server.announcement import Announcement
 from cachew.server.listeners import Listeners, in_words
 from tests.fakes.settled import failure_of, result_of, value_of
@@ -95,7 +96,7 @@ def test_the_first_that_a_browser_gets_at_is_named() -> None:
     """While only some listen yet, of those."""
     world = World("tcp:8080:interface=127.0.0.1", "tcp:9090")
     world.reactor.taken = 9090
-    with pytest.raises(CannotListenError):
+    with pytest.raises(CachewError, match=r"nobody can listen on tcp:9090: .*Address already in use"):
         result_of(world.listeners.open())
     assert world.listeners.url == "http://127.0.0.1:8080"
     result_of(world.listeners.close())
