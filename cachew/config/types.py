@@ -72,8 +72,10 @@ def _positive(value: float) -> float:
 
 
 def _size(value: object) -> int:
-    bare = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    size = value if bare else parse_size(_text_of("size", '"20GB"', value))
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        size = value
+    else:
+        size = parse_size(_text_of("size", '"20GB"', value))
     if size > _LARGEST:
         raise ValueError("is more than the largest file can hold")
     return size
