@@ -11,6 +11,8 @@ _FANOUT = struct.Struct(">256I")
 _NAMES = len(_MAGIC) + _FANOUT.size
 _WORD, _LONG = struct.Struct(">L"), struct.Struct(">Q")
 _FAR = 0x80000000
+_NOWHERE = 1 << 63
+"""A place in a file that the system does not know."""
 _BY_OFFSET, _BY_NAME = 6, 7
 _HEADER = 64
 
@@ -39,7 +41,10 @@ class PackContents:
         return self._place(name) is not None
 
     def offset(self, name: bytes) -> int | None:
-        """Return where an object lies in the pack, None when it is not in it."""
+        """Return where an object lies in the pack, None when it is not in it.
+
+        :raise ArchiveBroken: when the index tells of no place in any file.
+        """
         place = self._place(name)
         if place is None:
             return None
@@ -47,7 +52,11 @@ class PackContents:
         (offset,) = _WORD.unpack_from(self._content, offsets + 4 * place)
         if offset & _FAR:
             far = offsets + 4 * self._fanout[255] + 8 * (offset & ~_FAR)
+            if far + _LONG.size > len(self._content):
+                raise ArchiveBroken("a pack's index in the snapshot is too short")
             (offset,) = _LONG.unpack_from(self._content, far)
+            if offset >= _NOWHERE:
+                raise ArchiveBroken("a pack's index in the snapshot is wrong")
         return int(offset)
 
     def depth(self, name: bytes, read: Callable[[int, int], bytes], *, most: int) -> int:

@@ -63,8 +63,8 @@ class SeedBlobs:
             return False
         if _mean_depth(small, packs) < _DEEP:
             return False
-        self._sizes = {one.path: one.size for one in small}
         self._files.begin_blobs((one.oid for one in small), oid_size=oid_size)
+        self._sizes = {one.path: one.size for one in small}
         return True
 
 
