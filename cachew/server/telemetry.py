@@ -5,7 +5,8 @@ else. Clients go on with a trace that they have begun by ``traceparent``.
 """
 
 import logging
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.logger import Logger
@@ -87,11 +88,22 @@ class Telemetry:
 
     :param provider: OpenTelemetry's, None where nothing is traced.
     :param threads: where what waits is sent at the end.
+    :param give_up: has what can't be sent by then be dropped.
+    :param patience: seconds in which it may be sent.
     """
 
-    def __init__(self, provider: Any, threads: Threads) -> None:
+    def __init__(
+        self,
+        provider: Any,
+        threads: Threads,
+        *,
+        give_up: Callable[[], object] = lambda: None,
+        patience: float = _SEND_TIMEOUT,
+    ) -> None:
         self._provider = provider
         self._threads = threads
+        self._give_up = give_up
+        self._patience = patience
         self._tracer = None if provider is None else provider.get_tracer("cachew")
 
     def request(self, method: str, path: str, headers: Mapping[str, str]) -> Span:
@@ -117,9 +129,18 @@ class Telemetry:
         return resource if self._tracer is None else Traced(resource, self)
 
     async def close(self) -> None:
-        """Send what waits."""
+        """Send what waits; the rest of the server has to be closed too, however long a collector hangs."""
         if self._provider is not None:
-            await self._threads(self._provider.shutdown)
+            await self._threads(self._send_last)
+
+    def _send_last(self) -> None:
+        late = threading.Timer(self._patience, self._give_up)
+        late.daemon = True
+        late.start()
+        try:
+            self._provider.shutdown()
+        finally:
+            late.cancel()
 
 
 def make_telemetry(settings: TracingSettings, *, version: str, threads: Threads) -> Telemetry:
@@ -147,4 +168,4 @@ def make_telemetry(settings: TracingSettings, *, version: str, threads: Threads)
     )
     exporter = OTLPSpanExporter(endpoint=settings.endpoint, timeout=_SEND_TIMEOUT)
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    return Telemetry(provider, threads)
+    return Telemetry(provider, threads, give_up=exporter.shutdown)
