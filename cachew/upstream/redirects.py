@@ -22,6 +22,7 @@ CODES = frozenset({301, 302, 303, 307, 308})
 MOST = 3
 """How many redirects are followed."""
 
+_LONGEST_HOST = 253
 _UNENCODED = re.compile(rb"[ \x80-\xff]")
 """What some hosts put into a ``Location`` as it is, and libcurl, hence git, percent-encodes."""
 _MARKS = ("/info/refs?service=", "/git-upload-pack", "/git-receive-pack", "/info/lfs/")
@@ -128,7 +129,8 @@ def _objection(current: str, tail: str, named: str, target: str, hosts: Hosts) -
     if parts.username is not None or parts.password is not None or parts.fragment:
         return "redirected to an address with credentials or a fragment in it"
     if not hosts.admits(split_operation(target)[0]):
-        return "redirected to a host that is not among the configured upstreams"
+        host = (parts.hostname or "nowhere")[:_LONGEST_HOST]
+        return f"redirected to {host}, which is not among the configured upstreams"
     if current.startswith("https:") and not (parts.scheme == "https" and target.startswith("https:")):
         return "redirected from https to http"
     if not target.endswith(tail):
