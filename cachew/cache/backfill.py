@@ -77,6 +77,7 @@ class Copies:
                 try:
                     if self.complete:
                         await tier.ask(writer.commit())
+                        tier.took()
                 except CachewError:
                     continue
                 finally:

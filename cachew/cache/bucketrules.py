@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 from twisted.logger import Logger
 
 from cachew.plumbing.clock import Clock
+from cachew.plumbing.s3store import bucket_host
 from cachew.plumbing.threads import Threads
 
 _NO_BODY = hashlib.sha256(b"").hexdigest()
@@ -46,7 +47,7 @@ class BucketAddress:
         parts = urlsplit(self.endpoint or f"https://s3.{self.region}.amazonaws.com")
         if self.path_style:
             return parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{quote(self.bucket)}"
-        return parts.scheme, f"{self.bucket}.{parts.netloc}", parts.path or "/"
+        return parts.scheme, bucket_host(parts.netloc, self.bucket), parts.path or "/"
 
 
 def signed_headers(address: BucketAddress, query: str, now: float) -> dict[str, str]:

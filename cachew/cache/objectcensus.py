@@ -3,24 +3,35 @@
 A count lists the manifests and reads those that are new since the last one. A sweep removes the manifests of what has
 to go, which are all that counts against the limit, and also lists the contents; what no manifest names is removed when
 it was found so twice, a grace apart by this machine's monotonic clock: it does not go early because somebody puts the
-time of day forward, and the clocks of the store and of other replicas are never compared.
+time of day forward, and the clocks of the store and of other replicas are never compared. Nor is a listing's word alone
+enough, since stores leave things out; and what has no name of ours belongs to somebody else.
 """
 
+import re
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cachew.cache.eviction import excess, victims
 from cachew.cache.interface import Stats
-from cachew.cache.manifest import CONTENTS, MANIFESTS, Manifest, manifest_path, name_in
+from cachew.cache.manifest import CONTENTS, MANIFESTS, Manifest, content_in, manifest_path, name_in
 from cachew.plumbing.bucket import Bucket, ListedObject
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.errors import CorruptObject
+from cachew.plumbing.errors import CorruptObject, StorageRefused
 from cachew.plumbing.shared import Shared
+
+T = TypeVar("T")
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+_MOST_REFUSALS = 10
+"""After so many in one sweep the store is taken to let nothing be removed, rather than single objects not."""
 
 
 @dataclass(frozen=True)
 class _Seen:
     namespace: str
     key: str
+    listed: str
     version: str
     size: int
     expires: float | None
@@ -65,7 +76,7 @@ class ObjectCensus:
         present: dict[str, _Seen] = {}
         for listed in await self._bucket.listing(MANIFESTS):
             known = self._seen.get(listed.path)
-            seen = known if known is not None and known.version == listed.version else await self._look(listed)
+            seen = known if known is not None and known.listed == listed.version else await self._look(listed)
             if seen is not None:
                 # Known from here on, also when the store fails before the end.
                 self._seen[listed.path] = present[listed.path] = seen
@@ -73,15 +84,16 @@ class ObjectCensus:
         return list(present.values())
 
     async def _look(self, listed: ListedObject) -> _Seen | None:
-        name, found = name_in(listed.path), await self._bucket.get(listed.path)
+        name = name_in(listed.path)
+        found = None if name is None else await self._bucket.get(listed.path)
         if name is None or found is None:
             return None
         try:
             manifest = Manifest.decode(found[0], *name)
         except CorruptObject:
             return None
-        info = manifest.info
-        return _Seen(*name, listed.version, info.size, info.expires, manifest.used, manifest.content)
+        info, versions = manifest.info, (listed.version, found[1])
+        return _Seen(*name, *versions, info.size, info.expires, manifest.used, manifest.content)
 
     async def sweep(self) -> None:
         """Hide what has expired and what is over the limit, and remove content that nobody has seen for the grace."""
@@ -90,9 +102,12 @@ class ObjectCensus:
         all_seen = await self._all()
         live = self._live(all_seen)
         going = [seen for seen in all_seen if seen not in live] + self._surplus(live)
-        hidden = [seen for seen in going if await self._hide(seen)]
+        refusals: list[StorageRefused] = []
+        hidden = await _allowed(self._hide, going, refusals)
         named = {seen.content for seen in all_seen} - {seen.content for seen in hidden}
-        await self._remove_orphans({path for path in contents if path not in named})
+        await self._remove_orphans({path for path in contents if path not in named and _is_ours(path)}, refusals)
+        if refusals:
+            raise refusals[-1]
 
     def _surplus(self, live: list[_Seen]) -> list[_Seen]:
         if self._limit is None:
@@ -112,9 +127,43 @@ class ObjectCensus:
         await self._bucket.delete(path)
         return True
 
-    async def _remove_orphans(self, orphans: set[str]) -> None:
+    async def _remove_orphans(self, orphans: set[str], refusals: list[StorageRefused]) -> None:
         now = self._clock.seconds()
         self._orphans = {path: self._orphans.get(path, now) for path in orphans}
-        for path in [path for path, since in self._orphans.items() if now - since >= self._grace]:
-            await self._bucket.delete(path)
+        due = [path for path, since in self._orphans.items() if now - since >= self._grace]
+        for path in await _allowed(self._remove_orphan, due, refusals):
             del self._orphans[path]
+
+    async def _remove_orphan(self, path: str) -> bool:
+        """Remove a content, unless its manifest is there though it was not listed, or is another version's."""
+        found = await self._bucket.get(manifest_path(*(name_in(path) or ("", ""))))
+        if found is None or content_in(found[0]) != path:
+            await self._bucket.delete(path)
+        return True
+
+
+def _is_ours(path: str) -> bool:
+    name = name_in(path)
+    return name is not None and _KEY.fullmatch(name[1]) is not None
+
+
+async def _allowed(
+    remove: Callable[[T], Awaitable[bool]], things: Iterable[T], refusals: list[StorageRefused]
+) -> list[T]:
+    """Remove what the store lets us remove; it may keep single objects, as under a lock.
+
+    :param remove: tells whether it has removed one.
+    :param refusals: takes those of the store.
+    :return: what was removed.
+    :raise StorageRefused: when there are many.
+    """
+    removed = []
+    for thing in things:
+        try:
+            if await remove(thing):
+                removed.append(thing)
+        except StorageRefused as refusal:
+            refusals.append(refusal)
+            if len(refusals) >= _MOST_REFUSALS:
+                raise
+    return removed

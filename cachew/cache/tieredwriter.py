@@ -95,6 +95,7 @@ class TieredWriter:
             await self._drop(tier, writer)
             return None
         self._writers.remove((tier, writer))
+        tier.took()
         return info
 
     async def abort(self) -> None:

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from cachew.cache.interface import Cache, Entry, ObjectInfo, object_key
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
+from cachew.plumbing.errors import CorruptObject, StorageFull, StorageRefused, StorageUnavailable
 from cachew.plumbing.metrics import Metrics
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ class Tier:
         self._retry_after = retry_after
         self._metrics = metrics
         self._failed_at: float | None = None
+        self._why = self._refusal = ""
         self._unopened = False
         self._took = 0.0
         self._asked: list[float] = []
@@ -80,19 +81,32 @@ class Tier:
     def trouble(self) -> str:
         """What is wrong with it, in words; empty when it works."""
         if self._failed_at is not None:
-            return f"cache tier {self.name} fails"
+            return f"cache tier {self.name} fails: {self._why}"
         waiting = self._clock.seconds() - self._asked[0] if self._asked else 0.0
-        return f"cache tier {self.name} is slow" if max(self._took, waiting) > SLOW else ""
+        if max(self._took, waiting) > SLOW:
+            return f"cache tier {self.name} is slow"
+        return f"cache tier {self.name} takes nothing: {self._refusal}" if self._refusal else ""
 
     def failed(self, error: Exception) -> None:
-        """Note a failure; being full is none."""
+        """Note a failure; being full is none, nor is being there to be read only."""
+        if isinstance(error, StorageRefused):
+            self._refused(str(error))
         if isinstance(error, StorageFull):
             return
         if not self.resting:
             self.log.warn("cache tier {name} fails and is left alone: {error}", name=self.name, error=str(error))
-        self._failed_at = self._clock.seconds()
+        self._failed_at, self._why = self._clock.seconds(), str(error)
         self.count("failed")
         self._metrics.tier_up.labels(self.name).set(0)
+
+    def _refused(self, why: str) -> None:
+        if why != self._refusal:
+            self.log.warn("cache tier {name} takes nothing, and is read on: {error}", name=self.name, error=why)
+        self._refusal = why
+
+    def took(self) -> None:
+        """Note that it has taken an object."""
+        self._refusal = ""
 
     def count(self, outcome: str) -> None:
         """Count what came of looking for an object."""

@@ -10,11 +10,12 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
-from obstore.store import ObjectStore, S3Store
+from obstore.store import ObjectStore
 from twisted.logger import Logger
 
 from cachew.plumbing import tracing
-from cachew.plumbing.errors import Conflict, StorageUnavailable
+from cachew.plumbing.errors import Conflict, StorageRefused, StorageUnavailable
+from cachew.plumbing.storewords import StoreWords
 from cachew.plumbing.threads import Threads
 
 P = ParamSpec("P")
@@ -23,6 +24,9 @@ T = TypeVar("T")
 PART = 8 * 1024 * 1024
 """Bytes of one part of a multipart upload; S3 allows ten thousand of them."""
 _PARTS_AT_ONCE = 2
+_PIECE = 1024 * 1024
+_SMALL = 8 * 1024 * 1024
+"""Bytes of the largest small object: eight times what the manifest of the largest content has."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,31 @@ class Upload(Protocol):
         """Complete it."""
 
 
+class StoreFailed(StorageUnavailable):
+    """An object store failed.
+
+    :param said: what it said.
+    """
+
+    def __init__(self, said: StoreWords) -> None:
+        super().__init__(f"the object store failed ({said.brief})")
+        self.said = said
+
+
 class Bucket:
     """A bucket of an object store, whose blocking calls are made in threads.
 
     :param store: the store, as obstore knows it.
     :param threads: where its calls are made.
+    :param plain: the same, asked with less, for a store that doesn't know checksums in headers.
     """
 
     log = Logger()
 
-    def __init__(self, *, store: ObjectStore, threads: Threads) -> None:
+    def __init__(self, *, store: ObjectStore, threads: Threads, plain: ObjectStore | None = None) -> None:
         self._store, self._threads = store, threads
+        self._plain = plain
+        self._heeds_conditions = True
 
     async def call(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Make one blocking call in a thread.
@@ -69,21 +87,22 @@ class Bucket:
         :raise StorageUnavailable: when the store fails in any other way.
         """
         try:
-            with tracing.spanning(f"store {getattr(function, '__name__', 'call')}", leaves=True):
+            with tracing.spanning(f"store {getattr(function, '__name__', 'call').strip('_')}", leaves=True):
                 return await self._threads(function, *args, **kwargs)
         except FileNotFoundError:
             raise
         except (AlreadyExistsError, PreconditionError) as error:
             raise Conflict("somebody else changed the record first") from error
         except (BaseError, OSError) as error:
-            reason = str(error).partition("\n")[0]
-            self.log.warn("object store: {reason}", reason=reason[:500])
-            raise StorageUnavailable(f"the object store failed ({type(error).__name__})") from error
+            said = StoreWords.of(error)
+            self.log.warn("object store: {reason}", reason=said.text)
+            raise StoreFailed(said) from error
 
     async def send(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Make one blocking call that stores or lists something: that it is not there says nothing of an object.
+        """Make one blocking call that stores, removes or lists something: its absence says nothing of an object.
 
         :raise Conflict: when a condition didn't hold.
+        :raise StorageRefused: when the store lets us read at most.
         :raise StorageUnavailable: when the store fails, also by saying that there is no such bucket.
         """
         try:
@@ -91,17 +110,31 @@ class Bucket:
         except FileNotFoundError as error:
             self.log.warn("object store: the bucket is not there")
             raise StorageUnavailable("the object store has no such bucket") from error
+        except StoreFailed as failure:
+            if self._plain is not None and failure.said.knows_no_checksums:
+                self.log.info("the object store knows no checksums in headers and is sent none from now on")
+                self._store, self._plain = self._plain, None
+            _tell_refusal(failure)
+            raise
 
     async def get(self, path: str) -> tuple[bytes, str] | None:
-        """Return a small object and its version, None when there is none."""
+        """Return a small object and its version, None when there is none.
+
+        What can't be one of ours, because it is large or archived, is given without content: it can be replaced.
+        """
         try:
             return await self.call(self._get, path)
         except FileNotFoundError:
             return None
 
     def _get(self, path: str) -> tuple[bytes, str]:
-        result = obstore.get(self._store, path)
-        return bytes(result.bytes()), result.meta["e_tag"] or ""
+        try:
+            result = obstore.get(self._store, path)
+        except BaseError as error:
+            if not StoreWords.of(error).archived:
+                raise
+            return b"", _strong(obstore.head(self._store, path)["e_tag"])
+        return b"" if result.meta["size"] > _SMALL else bytes(result.bytes()), _strong(result.meta["e_tag"])
 
     async def size(self, path: str) -> int | None:
         """Return the bytes of an object, None when there is none."""
@@ -111,8 +144,31 @@ class Bucket:
             return None
 
     def read_range(self, path: str, start: int, end: int) -> memoryview:
-        """Return a range of an object; blocks, to be run by :meth:`call`."""
-        return memoryview(obstore.get_range(self._store, path, start=start, end=end))
+        """Return a range of an object, less when it ends before; blocks, to be run by :meth:`call`.
+
+        :raise FileNotFoundError: when there is no such object, or only in an archive.
+        """
+        try:
+            return memoryview(obstore.get_range(self._store, path, start=start, end=end))
+        except BaseError as error:
+            said = StoreWords.of(error)
+            if said.archived:
+                raise FileNotFoundError(path) from error
+            if said.beyond_the_end:
+                return memoryview(b"")
+            if not said.whole_only:
+                raise
+        return self._cut_out(path, start, end)
+
+    def _cut_out(self, path: str, start: int, end: int) -> memoryview:
+        """Return a range out of the whole, which is read no further."""
+        data, place = bytearray(), 0
+        for piece in obstore.get(self._store, path).stream(min_chunk_size=_PIECE):
+            data += memoryview(piece)[max(start - place, 0) : max(end - place, 0)]
+            place += len(piece)
+            if place >= end:
+                break
+        return memoryview(bytes(data))
 
     async def presigned(self, path: str, seconds: float) -> str:
         """Return an address at which whoever has it can read an object (AWS Signature Version 4, in its query).
@@ -132,22 +188,53 @@ class Bucket:
     async def put_if(self, path: str, data: bytes, version: str | None) -> str:
         """Store a small object in the place of a certain version.
 
+        A store that takes no conditions is asked what is there before: one replica by itself has no need of more.
+
         :param version: None when there must be none.
         :return: the new version.
         :raise Conflict: when there is another.
         """
-        return await self._put(path, data, "create" if version is None else {"e_tag": version})
+        if self._heeds_conditions:
+            try:
+                return await self._put(path, data, "create" if version is None else {"e_tag": version})
+            except StoreFailed as failure:
+                if not failure.said.knows_no_conditions:
+                    raise
+            self._heeds_conditions = False
+            self.log.error(
+                "the object store refuses the conditions of puts (If-Match, If-None-Match): each replica makes what "
+                "one should make for all; have a store that heeds them, or only one replica"
+            )
+        found = await self.get(path)
+        if (None if found is None else found[1]) != version:
+            raise Conflict("somebody else changed the record first")
+        return await self.put(path, data)
 
     async def _put(self, path: str, data: bytes, mode: Any) -> str:
-        result = await self.send(obstore.put, self._store, path, data, mode=mode, use_multipart=False)
-        return result["e_tag"] or ""
+        store = self._store
+        try:
+            return await self._put_in(store, path, data, mode)
+        except StoreFailed:
+            if self._store is store:
+                raise
+        return await self._put_in(self._store, path, data, mode)
+
+    async def _put_in(self, store: ObjectStore, path: str, data: bytes, mode: Any) -> str:
+        result = await self.send(obstore.put, store, path, data, mode=mode, use_multipart=False)
+        return _strong(result["e_tag"])
 
     async def delete(self, path: str) -> None:
-        """Remove an object, if there is one."""
+        """Remove an object, if there is one.
+
+        :raise StorageRefused: when the store removes nothing for us.
+        """
         try:
             await self.call(obstore.delete, self._store, path)
         except FileNotFoundError:
             return
+        except StoreFailed as failure:
+            _tell_refusal(failure)
+            raise
 
     async def listing(self, prefix: str) -> list[ListedObject]:
         """Return what lies below a prefix."""
@@ -159,63 +246,26 @@ class Bucket:
 
 
 def _list(store: ObjectStore, prefix: str) -> list[ListedObject]:
-    return [
-        ListedObject(meta["path"], meta["size"], meta["e_tag"] or "")
-        for piece in obstore.list(store, prefix)
-        for meta in piece
-    ]
+    found: dict[str, ListedObject] = {}
+    for piece in obstore.list(store, prefix):
+        known = len(found)
+        for meta in piece:
+            version = meta["e_tag"] or meta["last_modified"].isoformat()
+            found[meta["path"]] = ListedObject(meta["path"], meta["size"], version)
+        if len(found) == known:
+            raise OSError("it lists the same objects again and again")
+    return list(found.values())
 
 
-def s3_store(
-    *,
-    bucket: str,
-    endpoint: str | None = None,
-    region: str = "us-east-1",
-    prefix: str | None = None,
-    access_key: str | None = None,
-    secret_key: str | None = None,
-    session_token: str | None = None,
-    timeout: float = 60.0,
-    connect_timeout: float = 5.0,
-    retries: int = 2,
-    path_style: bool = True,
-) -> ObjectStore:
-    """Describe a bucket of S3 or of a store that speaks its protocol; nothing is asked of it yet.
+def _strong(tag: str | None) -> str:
+    """Return an entity tag that conditions take; what compresses on the way weakens those that pass."""
+    return (tag or "").removeprefix("W/")
 
-    :param endpoint: the store's URL; Amazon's own when None. ``http`` is allowed, it is the operator's word.
-    :param prefix: what every object's name begins with.
-    :param access_key: with ``secret_key`` the credentials; when None the machine's own are looked for (instance role).
-    :param timeout: seconds that one request may take.
-    :param retries: how often a request that failed is made again.
-    :param path_style: whether the bucket is part of the path rather than of the host name.
+
+def _tell_refusal(failure: StoreFailed) -> None:
+    """Raise what a failure to store, remove or list means that is a refusal: whoever meets one may read for all that.
+
+    :raise StorageRefused: when it is one.
     """
-    chosen = {
-        "endpoint": endpoint,
-        "access_key_id": access_key,
-        "secret_access_key": secret_key,
-        "session_token": session_token,
-    }
-    config: Any = {name: value for name, value in chosen.items() if value is not None}
-    config["virtual_hosted_style_request"] = not path_style
-    return S3Store(
-        bucket,
-        prefix=prefix or None,
-        region=region,
-        # The store refuses an upload that was damaged on its way.
-        checksum_algorithm="SHA256",
-        client_options={
-            "allow_http": endpoint is not None and endpoint.startswith("http://"),
-            "timeout": timedelta(seconds=timeout),
-            "connect_timeout": timedelta(seconds=connect_timeout),
-        },
-        retry_config={
-            "max_retries": retries,
-            "retry_timeout": timedelta(seconds=timeout),
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=2),
-                "base": 2,
-            },
-        },
-        **config,
-    )
+    if failure.said.full or failure.said.refused:
+        raise StorageRefused(f"the object store lets this server only read ({failure.said.brief})") from failure

@@ -272,6 +272,10 @@ class StorageFull(StorageUnavailable):
     """There is no room for another object; what is stored can still be read."""
 
 
+class StorageRefused(StorageFull):
+    """A storage that can be read takes, or removes, nothing for us: we have no right to, or our share of it is used."""
+
+
 class NoRoom(StorageFull):
     """A client's upload does not fit, and what is stored is kept (507)."""
 

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -250,9 +251,11 @@ def bucket_of(tier: S3Tier, threads: Threads) -> "Bucket":
 
     :param threads: where its calls block.
     """
-    from cachew.plumbing.bucket import Bucket, s3_store
+    from cachew.plumbing.bucket import Bucket
+    from cachew.plumbing.s3store import s3_store
 
-    store = s3_store(
+    described = partial(
+        s3_store,
         bucket=tier.bucket,
         endpoint=tier.endpoint,
         region=tier.region,
@@ -262,4 +265,4 @@ def bucket_of(tier: S3Tier, threads: Threads) -> "Bucket":
         timeout=tier.timeout,
         path_style=tier.path_style,
     )
-    return Bucket(store=store, threads=threads)
+    return Bucket(store=described(), plain=described(checksums=False), threads=threads)

@@ -10,7 +10,7 @@ from cachew.cache.manifest import content_path, manifest_path
 from cachew.cache.objectcensus import ObjectCensus
 from cachew.cache.objectstore import ObjectStoreCache
 from cachew.plumbing.bucket import Bucket, ListedObject
-from cachew.plumbing.errors import StorageUnavailable
+from cachew.plumbing.errors import StorageRefused, StorageUnavailable
 from tests.contracts.cache import fetch, missing, store
 from tests.fakes.clock import FakeClock
 from tests.fakes.inlinethreads import InlineThreads
@@ -27,6 +27,8 @@ class WatchedBucket(Bucket):
         self.read: list[str] = []
         self.good: float = float("inf")
         self.lists = True
+        self.unlisted: set[str] = set()
+        self.locked: set[str] = set()
 
     async def get(self, path: str) -> tuple[bytes, str] | None:
         """Get."""
@@ -40,7 +42,13 @@ class WatchedBucket(Bucket):
         """List."""
         if not self.lists:
             raise StorageUnavailable("the store fails")
-        return await super().listing(prefix)
+        return [listed for listed in await super().listing(prefix) if listed.path not in self.unlisted]
+
+    async def delete(self, path: str) -> None:
+        """Delete."""
+        if path in self.locked:
+            raise StorageRefused("it is locked")
+        await super().delete(path)
 
 
 class Bench:
@@ -139,6 +147,51 @@ def test_content_without_a_manifest_goes_after_the_grace(bench: Bench) -> None:
         bench.clock.advance(GRACE / 2)
     bench.sweep()
     assert len(bench.contents) == 1 and orphan not in bench.contents
+
+
+def test_content_stays_whose_manifest_is_only_not_listed(bench: Bench) -> None:
+    """Stores list late, or leave things out, and what another version has written can't be read here."""
+    late, foreign = bench.store("late", "foreign")
+    bench.bucket.unlisted = {manifest_path("ns", late.key)}
+    found = result_of(bench.bucket.get(manifest_path("ns", foreign.key)))
+    assert found is not None
+    result_of(bench.bucket.put(manifest_path("ns", foreign.key), found[0].replace(b'"slides"', b'"slides_by"')))
+    for _ in range(3):
+        bench.sweep()
+        bench.clock.advance(GRACE)
+    assert len(bench.contents) == 2 and result_of(fetch(bench.cache, "late")) == b"0123456789"
+
+
+def test_what_has_no_name_of_ours_is_left_alone(bench: Bench) -> None:
+    """Neither read nor removed, wherever it lies: it is somebody else's."""
+    strangers = ["contents/report.csv", "contents/ns/short/nonce", f"contents/ns/{'0' * 64}/deeper/nonce"]
+    for path in (*strangers, "manifests/backup.tar", "manifests/ns/too/deep"):
+        result_of(bench.bucket.put(path, b"theirs"))
+    for _ in range(2):
+        bench.sweep()
+        bench.clock.advance(GRACE)
+    assert bench.contents == sorted(strangers) and bench.bucket.read == []
+
+
+def test_what_may_not_be_removed_keeps_nothing_else() -> None:
+    """Single objects are locked in some buckets; the sweep goes on, and tells of it in the end."""
+    bench = Bench(limit=10)
+    infos = []
+    for key in ("a", "b", "c"):
+        infos += bench.store(key)
+        bench.clock.advance(1)
+    orphans = [content_path("ns", "0" * 64, nonce) for nonce in ("1", "2")]
+    for orphan in orphans:
+        result_of(bench.bucket.put(orphan, b"content"))
+    bench.bucket.locked = {manifest_path("ns", infos[0].key), orphans[0]}
+    for _ in range(2):
+        with pytest.raises(StorageRefused):
+            bench.sweep()
+        bench.clock.advance(GRACE)
+    with pytest.raises(StorageRefused):
+        bench.sweep()
+    assert orphans[0] in bench.contents and orphans[1] not in bench.contents
+    assert bench.count() == 2
 
 
 def test_content_that_becomes_visible_stays(bench: Bench) -> None:

@@ -28,8 +28,9 @@ from cachew.cache.memory import MemoryCache
 from cachew.cache.objectstore import ObjectStoreCache
 from cachew.cache.presigned import Presigning
 from cachew.cache.tiered import TieredCache, TierTimes
-from cachew.plumbing.bucket import Bucket, s3_store
+from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.errors import CachewError, Conflict, CorruptObject, StorageUnavailable
+from cachew.plumbing.s3store import s3_store
 from cachew.plumbing.streams import PIECE, FiledSource, read_all
 from cachew.plumbing.threads import Threads
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, store

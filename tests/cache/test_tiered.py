@@ -535,11 +535,11 @@ async def test_trouble_is_told_until_it_is_over(tiers: Tiers) -> None:
     assert tiers.cache.troubles == []
     tiers.far.down = True
     await tiers.cache.probe()
-    assert tiers.cache.troubles == ["cache tier far fails"]
+    assert tiers.cache.troubles == ["cache tier far fails: down"]
     assert (tiers.up("far"), tiers.up("near")) == (0, 1)
     tiers.far.down = False
     await tiers.cache.probe()
-    assert tiers.cache.troubles == ["cache tier far fails"]
+    assert tiers.cache.troubles == ["cache tier far fails: down"]
     tiers.clock.advance(6)
     await tiers.cache.probe()
     assert (tiers.cache.troubles, tiers.up("far")) == ([], 1)
@@ -586,11 +586,11 @@ async def test_a_tier_that_cannot_be_started_is_started_later(
     )
     await cache.start()
     await store(cache, "key", b"data")
-    assert cache.troubles == ["cache tier disk fails"]
+    assert cache.troubles == ["cache tier disk fails: the disk cache failed: Not a directory"]
     clock.advance(60)
     assert await fetch(cache, "key") == b"data"
     await cache.probe()
-    assert cache.troubles == ["cache tier disk fails"]
+    assert cache.troubles == ["cache tier disk fails: the disk cache failed: Not a directory"]
     directory.unlink()
     await cache.probe()
     assert cache.troubles == []

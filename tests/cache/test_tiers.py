@@ -5,7 +5,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.cache.memory import MemoryCache
 from cachew.cache.tiers import SLOW, Tier
-from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable
+from cachew.plumbing.errors import CorruptObject, StorageFull, StorageRefused, StorageUnavailable
 from cachew.plumbing.metrics import Metrics
 from tests.contracts.cache import store
 from tests.fakes.caches import UnreliableCache
@@ -54,6 +54,18 @@ def test_what_is_no_failure_of_the_storage(bench: Bench, failure: Exception) -> 
     with pytest.raises(type(failure)):
         result_of(bench.tier.ask(failing(failure)))
     assert not bench.tier.resting and bench.tier.trouble == ""
+
+
+def test_a_tier_that_can_only_be_read(bench: Bench) -> None:
+    """It is read on, and what it has said is told until it takes something."""
+    with pytest.raises(StorageRefused):
+        result_of(bench.tier.ask(failing(StorageRefused("AccessDenied"))))
+    assert not bench.tier.resting
+    assert bench.tier.trouble == "cache tier far takes nothing: AccessDenied"
+    result_of(bench.tier.stat("ns", "key"))
+    assert bench.tier.trouble
+    bench.tier.took()
+    assert bench.tier.trouble == ""
 
 
 def test_a_tier_that_can_t_be_started_is_started_by_a_probe(bench: Bench) -> None:

@@ -17,7 +17,8 @@ from twisted.python.threadpool import ThreadPool
 
 from cachew.cache.interface import object_key
 from cachew.cache.manifest import manifest_path
-from cachew.plumbing.bucket import Bucket, s3_store
+from cachew.plumbing.bucket import Bucket
+from cachew.plumbing.s3store import s3_store
 from cachew.plumbing.threads import Threads
 from cachew.replicas.completions import TaskCompletions
 from cachew.replicas.objectstorerecords import ObjectStoreRecords

@@ -8,7 +8,8 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.logger import capturedLogs, formatEvent
 
-from cachew.plumbing.bucket import Bucket, s3_store
+from cachew.plumbing.bucket import Bucket
+from cachew.plumbing.s3store import s3_store
 from cachew.plumbing.threads import Threads
 from cachew.replicas.conditions import ConditionCheck
 from cachew.replicas.memoryrecords import MemoryRecords

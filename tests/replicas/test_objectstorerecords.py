@@ -10,8 +10,9 @@ import pytest_twisted
 from obstore.store import MemoryStore
 from twisted.internet import reactor
 
-from cachew.plumbing.bucket import Bucket, s3_store
+from cachew.plumbing.bucket import Bucket
 from cachew.plumbing.errors import Conflict
+from cachew.plumbing.s3store import s3_store
 from cachew.plumbing.threads import Threads
 from cachew.replicas.completions import TaskCompletions
 from cachew.replicas.leases import Leases
