@@ -75,6 +75,7 @@ class Tidying:
             await self._forget_superfluous(self._bounds)
             await self._succession.remove_left()
         known = {mirror.identity.name for mirror in self._mirrors.known()}
+        known |= {identity.name for identity in self._mirrors.first_looks.unseen}
         self._usage.keep_only(known)
         await self._usage.save()
 

@@ -1,6 +1,7 @@
 """Waiting for something no longer than one is willing to, whatever it does when it is given up."""
 
 from collections.abc import Awaitable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -41,6 +42,21 @@ async def ended_within(reactor: IReactorTime, seconds: float, work: Awaitable[ob
     if isinstance(outcome[0], Failure):
         outcome[0].raiseException()
     return True
+
+
+def ended_or_late(reactor: IReactorTime, seconds: float, work: Deferred[Any]) -> Deferred[None]:
+    """Return what fires when some work has ended, well or badly, or after a while; the work goes on all the same."""
+    over: Deferred[None] = Deferred(lambda _: late.cancel())
+    late = reactor.callLater(seconds, over.callback, None)
+
+    def ended(result: Any) -> Any:
+        if late.active():
+            late.cancel()
+            over.callback(None)
+        return result
+
+    work.addBoth(ended)
+    return over
 
 
 async def _run(work: Awaitable[object]) -> object:

@@ -40,6 +40,8 @@ _OF_BUNDLES = frozenset({"snapshot.bundle", "bundle-list"})
 _ARCHIVES = frozenset({"snapshot.tar.zst", "lfs-snapshot.tar.zst"})
 _ARCHIVE_WAIT = 0.05
 """Seconds for which an archive that may be cached waits for the first look at a mirror."""
+_LOOK_WAIT = 5.0
+"""Seconds for which anything else does; where the disk holds a look up for longer, the upstream answers."""
 _READ = ("GET",)
 _NO_ARCHIVES = "this server makes no archives; clone with --depth=1 and run git archive there"
 
@@ -148,7 +150,7 @@ class GitRoutes:
         allow_methods(request, *_METHODS.get(kind, _READ))
         self._withhold(request)
         if identity in self._services.unseen:
-            await self._services.look(identity, _ARCHIVE_WAIT if kind in _ARCHIVES else None)
+            await self._services.look(identity, _ARCHIVE_WAIT if kind in _ARCHIVES else _LOOK_WAIT)
         if kind == "file":
             await self._file(request, identity, operation)
             return

@@ -10,11 +10,11 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.mirrors.collection import scrub
-from cachew.mirrors.firstlooks import FirstLooks
+from cachew.mirrors.firstlooks import LATE, FirstLooks
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirrorrecord import MirrorRecord
-from cachew.plumbing.errors import MirrorGone
+from cachew.plumbing.errors import MirrorGone, StorageUnavailable
 from tests.fakes.clock import FakeClock
 from tests.fakes.mirrorgit import REPOSITORY, MirrorHouse, oid
 from tests.fakes.settled import failure_of, value_of
@@ -26,27 +26,29 @@ class Threads:
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []
 
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    async def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
         """Note what is to be run."""
         done: Deferred[Any] = Deferred()
         self.waiting.append(lambda: done.callback(function(*args)))
-        return done
+        return await done
 
 
 class Found:
     """A mirror.
 
     :param unreadable: the paths of those for which there is no descriptor.
+    :param reading: called while a thread is at it.
     """
 
-    def __init__(self, identity: Identity, unreadable: Container[str]) -> None:
-        self.identity, self.unreadable = identity, unreadable
+    def __init__(self, identity: Identity, unreadable: Container[str], reading: Callable[[Identity], object]) -> None:
+        self.identity, self.unreadable, self.reading = identity, unreadable, reading
         self.life = SimpleNamespace(state=MirrorState.READY)
 
     def look(self, record: MirrorRecord) -> MirrorRecord:
         """See what is there."""
         if self.identity.path == "broken":
             raise RuntimeError("nobody has thought of that")
+        self.reading(self.identity)
         if self.identity.path in self.unreadable:
             raise OSError(errno.EMFILE, "Too many open files")
         return record
@@ -63,6 +65,7 @@ class OnDisk:
         self.made: list[Identity] = []
         self.adopted: list[Identity] = []
         self.unreadable: set[str] = set()
+        self.held_up: dict[str, Callable[[], object]] = {}
         self.threads, self.clock = Threads(), FakeClock()
         self.looks = FirstLooks(
             new=cast(Any, self.new),
@@ -79,7 +82,15 @@ class OnDisk:
     def new(self, identity: Identity) -> Found:
         """Make one."""
         self.made.append(identity)
-        return Found(identity, self.unreadable)
+        return Found(identity, self.unreadable, self.read)
+
+    def read(self, identity: Identity) -> None:
+        """Have a thread read one, which may take long."""
+        if (meanwhile := self.held_up.pop(identity.path, None)) is not None:
+            self.clock.advance(LATE)
+            assert identity in self.looks.unseen
+            self.clock.advance(LATE)
+            meanwhile()
 
     def look(self, identity: Identity, patience: float | None = None) -> Deferred[None]:
         """Ask for one."""
@@ -167,6 +178,58 @@ def test_what_there_is_no_descriptor_for_is_looked_at_later() -> None:
     looking = Deferred.fromCoroutine(disk.looks.look_through())
     disk.run()
     assert looking.called and over.called and set(disk.adopted) == set(disk.identities)
+
+
+def test_one_that_the_disk_holds_up_is_left_behind() -> None:
+    """Those after it are looked at by another thread, nobody waits for it, and it is there when its look ends."""
+    disk = OnDisk(45)
+    slow = disk.identities[3]
+    looking, over = (Deferred.fromCoroutine(wait) for wait in (disk.looks.look_through(), disk.looks.over()))
+    waiting = disk.look(slow)
+
+    def meanwhile() -> None:
+        disk.run()
+        assert list(disk.looks.unseen) == [slow] and looking.called and over.called
+        assert isinstance(failure_of(waiting), StorageUnavailable)
+        assert isinstance(failure_of(disk.look(slow)), StorageUnavailable) and disk.look(slow, 5).called
+
+    disk.held_up["r3"] = meanwhile
+    first = disk.threads.waiting.pop(0)
+    disk.run()
+    first()
+    assert not disk.looks.unseen and sorted(disk.adopted) == sorted(disk.identities) == sorted(disk.made)
+    assert disk.look(slow).called and not disk.clock.getDelayedCalls()
+
+
+def test_a_disk_that_hangs_takes_no_more_threads() -> None:
+    """Nobody waits for what it holds up then; when it goes on, the next turn looks at the rest."""
+    disk = OnDisk(100)
+    looking, over = (Deferred.fromCoroutine(wait) for wait in (disk.looks.look_through(), disk.looks.over()))
+
+    def hanging() -> None:
+        # Of those after the first one no thread has come to any.
+        assert looking.called and over.called and len(disk.threads.waiting) == 1
+        assert isinstance(failure_of(disk.look(disk.identities[-1])), StorageUnavailable)
+        assert disk.look(disk.identities[-1], 5).called and Deferred.fromCoroutine(disk.looks.over()).called
+
+    first, disk.held_up["r0"] = disk.threads.waiting
+    disk.held_up["r20"] = hanging
+    disk.threads.waiting.clear()
+    first()
+    disk.run()
+    assert set(disk.adopted) == {disk.identities[number] for number in (0, 1, 20)}
+    again = Deferred.fromCoroutine(disk.looks.look_through())
+    disk.run()
+    assert again.called and not disk.looks.unseen and set(disk.adopted) == set(disk.identities)
+
+
+def test_a_server_that_ends_waits_for_no_look_that_hangs() -> None:
+    """What comes of it is taken up by nobody."""
+    disk = OnDisk(1)
+    Deferred.fromCoroutine(disk.looks.look_through())
+    disk.held_up["r0"] = lambda: value_of(Deferred.fromCoroutine(disk.looks.stop()))
+    disk.run()
+    assert disk.adopted == []
 
 
 @pytest.fixture

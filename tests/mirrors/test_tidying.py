@@ -1,5 +1,6 @@
 """Which mirrors are used is remembered, from the first clone on."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.leftovers import remove_tree
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
+from cachew.mirrors.mirrorrecord import MirrorRecord
 from cachew.mirrors.quota import MirrorBounds
 from cachew.mirrors.tidying import Tidying
 from cachew.mirrors.usage import MirrorUsage
@@ -21,8 +23,8 @@ from tests.fakes.settled import failure_of, value_of
 class Keeping:
     """What keeps a house of mirrors: who uses them, and which go."""
 
-    def __init__(self, house: MirrorHouse, file: Path, limit: int = 0) -> None:
-        threads = cast(Any, InlineThreads())
+    def __init__(self, house: MirrorHouse, file: Path, limit: int = 0, threads: Any = None) -> None:
+        threads = threads or cast(Any, InlineThreads())
         self.usage = MirrorUsage(mirrors=house.mirrors, file=file, threads=threads, clock=house.clock)
         self.tidying = Tidying(
             mirrors=house.mirrors,
@@ -111,6 +113,23 @@ def test_what_is_remembered_is_of_mirrors_that_nobody_has_looked_at_too(tmp_path
     assert not tidying.called
     value_of(Deferred.fromCoroutine(again.mirrors.first_looks.look_through()))
     assert tidying.called and keeping.usage.last_used(REPOSITORY) is not None
+
+
+def test_what_the_disk_holds_up_stays_remembered(tmp_path: Path) -> None:
+    """A mirror that was not looked at when all others were tidied is not taken for one that is gone."""
+    house, file, slow = MirrorHouse(tmp_path / "mirrors"), tmp_path / "used.json", Identity("git.example", "slow")
+    value_of(house.made())
+    file.write_text(f'{{"{slow.name}": 7.0, "git.example/gone": 8.0}}')
+
+    async def threads(function: Callable[..., Any], *args: Any) -> Any:
+        house.mirrors.first_looks.expect({slow: MirrorRecord(slow, "sha1", "instance", "generation")})
+        return function(*args)
+
+    keeping = Keeping(house, file, threads=threads)
+    value_of(Deferred.fromCoroutine(keeping.usage.load()))
+    house.mirrors.first_looks.unseen.clear()
+    value_of(Deferred.fromCoroutine(keeping.tidying.tidy()))
+    assert [keeping.usage.last_used(one) for one in (slow, Identity("git.example", "gone"))] == [7.0, None]
 
 
 def sized(house: MirrorHouse, name: str, size: int) -> Mirror:

@@ -3,7 +3,7 @@
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
-from cachew.plumbing.patience import ended_within
+from cachew.plumbing.patience import ended_or_late, ended_within
 from tests.fakes.clock import FakeClock
 from tests.fakes.settled import failure_of, value_of
 
@@ -61,3 +61,16 @@ def test_a_cancelled_wait_cancels_the_work(seconds: float) -> None:
     wait.cancel()
     assert isinstance(failure_of(wait), CancelledError) and work.cancelled
     assert not clock.getDelayedCalls()
+
+
+def test_what_goes_on_after_the_wait() -> None:
+    """The wait ends with the work or after a while, and the work keeps what comes of it."""
+    clock, early, late = FakeClock(), Deferred[int](), Deferred[int]()
+    waits = [ended_or_late(clock, 5, work) for work in (early, late, late)]
+    early.errback(KeyError("no"))
+    assert waits[0].called and isinstance(failure_of(early), KeyError)
+    waits[2].addErrback(lambda failure: failure.trap(CancelledError) and None).cancel()
+    clock.advance(5)
+    assert waits[1].called and not late.called
+    late.callback(7)
+    assert value_of(late) == 7 and not clock.getDelayedCalls()
