@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from cachew.plumbing import tracing
 from cachew.plumbing.errors import Conflict, StorageRefused, StorageUnavailable
+from cachew.plumbing.storereading import range_of, small_object, strong
 from cachew.plumbing.storewords import StoreWords
 from cachew.plumbing.threads import Threads
 
@@ -24,9 +25,6 @@ T = TypeVar("T")
 PART = 8 * 1024 * 1024
 """Bytes of one part of a multipart upload; S3 allows ten thousand of them."""
 _PARTS_AT_ONCE = 2
-_PIECE = 1024 * 1024
-_SMALL = 8 * 1024 * 1024
-"""Bytes of the largest small object: eight times what the manifest of the largest content has."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class Bucket:
         :raise StorageUnavailable: when the store fails in any other way.
         """
         try:
-            with tracing.spanning(f"store {getattr(function, '__name__', 'call').strip('_')}", leaves=True):
+            with tracing.spanning(f"store {getattr(function, '__name__', 'call')}", leaves=True):
                 return await self._threads(function, *args, **kwargs)
         except FileNotFoundError:
             raise
@@ -123,18 +121,9 @@ class Bucket:
         What can't be one of ours, because it is large or archived, is given without content: it can be replaced.
         """
         try:
-            return await self.call(self._get, path)
+            return await self.call(small_object, self._store, path)
         except FileNotFoundError:
             return None
-
-    def _get(self, path: str) -> tuple[bytes, str]:
-        try:
-            result = obstore.get(self._store, path)
-        except BaseError as error:
-            if not StoreWords.of(error).archived:
-                raise
-            return b"", _strong(obstore.head(self._store, path)["e_tag"])
-        return b"" if result.meta["size"] > _SMALL else bytes(result.bytes()), _strong(result.meta["e_tag"])
 
     async def size(self, path: str) -> int | None:
         """Return the bytes of an object, None when there is none."""
@@ -148,27 +137,7 @@ class Bucket:
 
         :raise FileNotFoundError: when there is no such object, or only in an archive.
         """
-        try:
-            return memoryview(obstore.get_range(self._store, path, start=start, end=end))
-        except BaseError as error:
-            said = StoreWords.of(error)
-            if said.archived:
-                raise FileNotFoundError(path) from error
-            if said.beyond_the_end:
-                return memoryview(b"")
-            if not said.whole_only:
-                raise
-        return self._cut_out(path, start, end)
-
-    def _cut_out(self, path: str, start: int, end: int) -> memoryview:
-        """Return a range out of the whole, which is read no further."""
-        data, place = bytearray(), 0
-        for piece in obstore.get(self._store, path).stream(min_chunk_size=_PIECE):
-            data += memoryview(piece)[max(start - place, 0) : max(end - place, 0)]
-            place += len(piece)
-            if place >= end:
-                break
-        return memoryview(bytes(data))
+        return range_of(self._store, path, start, end)
 
     async def presigned(self, path: str, seconds: float) -> str:
         """Return an address at which whoever has it can read an object (AWS Signature Version 4, in its query).
@@ -221,7 +190,7 @@ class Bucket:
 
     async def _put_in(self, store: ObjectStore, path: str, data: bytes, mode: Any) -> str:
         result = await self.send(obstore.put, store, path, data, mode=mode, use_multipart=False)
-        return _strong(result["e_tag"])
+        return strong(result["e_tag"])
 
     async def delete(self, path: str) -> None:
         """Remove an object, if there is one.
@@ -255,11 +224,6 @@ def _list(store: ObjectStore, prefix: str) -> list[ListedObject]:
         if len(found) == known:
             raise OSError("it lists the same objects again and again")
     return list(found.values())
-
-
-def _strong(tag: str | None) -> str:
-    """Return an entity tag that conditions take; what compresses on the way weakens those that pass."""
-    return (tag or "").removeprefix("W/")
 
 
 def _tell_refusal(failure: StoreFailed) -> None:
