@@ -129,8 +129,7 @@ def _objection(current: str, tail: str, named: str, target: str, hosts: Hosts) -
     if parts.username is not None or parts.password is not None or parts.fragment:
         return "redirected to an address with credentials or a fragment in it"
     if not hosts.admits(split_operation(target)[0]):
-        host = (parts.hostname or "nowhere")[:_LONGEST_HOST]
-        return f"redirected to {host}, which is not among the configured upstreams"
+        return f"redirected to {str(parts.hostname)[:_LONGEST_HOST]}, which is not among the configured upstreams"
     if current.startswith("https:") and not (parts.scheme == "https" and target.startswith("https:")):
         return "redirected from https to http"
     if not target.endswith(tail):

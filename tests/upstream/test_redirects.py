@@ -33,9 +33,8 @@ def test_a_repository_below_a_directory_called_objects(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("location", "host"),
-    [("https://login.example/sso?return=%2Fx", "login.example"), ("//SSO.example:8443/x", "sso.example"),
-     ("https:///x", "nowhere")],
-)  # fmt: skip
+    [("https://login.example/sso?return=%2Fx", "login.example"), ("//SSO.example:8443/x", "sso.example")],
+)
 def test_the_host_that_a_redirect_leads_to_is_named(location: str, host: str) -> None:
     """Whoever runs the server is told which one he may have to add, or that it is a login; its query is nobody's."""
     hosts, asked = Hosts(upstreams={"git.example": None}), f"{BASE}/info/refs?service=git-upload-pack"
