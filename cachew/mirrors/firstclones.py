@@ -25,6 +25,8 @@ _STALLED = 3.0
 _FIRST_BYTE = 60.0
 _LOOK = 1.0
 _MOST = 1000
+_MOST_PACKS = 16
+"""How many packs are remembered of a repository, of which a mirror may never be made."""
 
 Find = Callable[[], Awaitable[FileSource | None]]
 """Opens a response that carried a whole pack, None where it is not kept; whoever gets it closes it."""
@@ -67,6 +69,12 @@ class _Clients:
     stalls_at: float = 0.0
     received: list[_Whole] = field(default_factory=list)
     waiting: Waiters = field(default_factory=Waiters)
+
+    def note(self, pack: _Whole) -> None:
+        """Remember a whole pack; of too many, the oldest goes of those that were made for the least."""
+        self.received.append(pack)
+        if len(self.received) > _MOST_PACKS:
+            self.received.remove(min(self.received, key=lambda one: len(one.wants)))
 
     def at_it(self, now: float) -> bool:
         """Whether it is worth waiting for them."""
@@ -183,7 +191,7 @@ class FirstClones:
             clients.fetches -= 1
             if wants is not None:
                 clients.whole -= 1
-                clients.received.append(_Whole(instance, frozenset(wants), find))
+                clients.note(_Whole(instance, frozenset(wants), find))
             self._changed(instance.identity)
 
         self._changed(instance.identity)

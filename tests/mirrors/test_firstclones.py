@@ -219,3 +219,11 @@ def test_what_holds_the_most_comes_first(counter: Counter) -> None:
     for client in clients:
         client.ended()
     assert value_of(counter.received()) == [all_of_it, FIND]
+
+
+def test_a_repository_that_is_never_mirrored_is_no_store_of_what_was_received(counter: Counter) -> None:
+    """Some packs are remembered, however many are received; those that were made for the most are among them."""
+    finds = [cast(Find, object()) for _ in range(30)]
+    for number, find in enumerate(finds):
+        counter.began(*([oid("1"), oid("2")] if number == 3 else [oid("1")]), find=find).ended()
+    assert value_of(counter.received()) == [finds[3], *finds[15:]]
