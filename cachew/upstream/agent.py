@@ -101,7 +101,7 @@ class Endpoints:
     def _within_tls(self, host: bytes, port: int, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
         try:
             creator = self._tls(host, port)
-        except SSLError as error:
+        except (SSLError, UnicodeError) as error:
             return RefusedEndpoint(error)
         wrapped: IStreamClientEndpoint = wrapClientTLS(creator, endpoint)
         return wrapped

@@ -26,6 +26,8 @@ from zope.interface import implementer
 
 from cachew.upstream.hosts import AddressRefused, is_public_address
 
+_STAND_IN = "host.invalid"
+
 
 @implementer(IHostnameResolver)
 class PublicOnly:
@@ -69,6 +71,34 @@ class _PublicReceiver:
         self._receiver.resolutionComplete()
 
 
+@implementer(IHostnameResolver)
+class _OneHost:
+    """Resolves one host by another resolver, whatever it is asked for.
+
+    :class:`HostnameEndpoint` takes no name that is none of the public internet, as those that container engines give
+    (``git_server``) and that git connects to.
+
+    :param resolver: the other.
+    :param host: the host.
+    """
+
+    def __init__(self, resolver: IHostnameResolver, host: str) -> None:
+        self._resolver, self._host = resolver, host
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Sequence[type[IAddress]] | None = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        """Resolve the host, see :class:`IHostnameResolver`."""
+        return self._resolver.resolveHostName(
+            resolutionReceiver, self._host, portNumber, addressTypes, transportSemantics
+        )
+
+
 @implementer(IReactorPluggableNameResolver)
 class _Resolving:
     """A reactor with another name resolver, as :class:`HostnameEndpoint` wants it."""
@@ -105,14 +135,16 @@ class CheckedEndpoint:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect, see :class:`IStreamClientEndpoint`."""
-        resolver = PublicOnly(self._reactor.nameResolver)
-        reactor = self._reactor if self._private else _Resolving(self._reactor, resolver)
-        endpoint = HostnameEndpoint(reactor, self._host, self._port, self._timeout)
+        public = PublicOnly(self._reactor.nameResolver)
+        resolver = _OneHost(self._reactor.nameResolver if self._private else public, self._host)
+        endpoint = HostnameEndpoint(_Resolving(self._reactor, resolver), _STAND_IN, self._port, self._timeout)
 
         def explain(failure: Failure) -> Failure:
-            if failure.check(DNSLookupError) and resolver.withheld:
+            if not failure.check(DNSLookupError):
+                return failure
+            if public.withheld:
                 return Failure(AddressRefused(f"{self._host} has no public address"))
-            return failure
+            return Failure(DNSLookupError(f"{self._host} has no address"))
 
         def too_slow(result: Any, seconds: float) -> Any:
             # Twisted calls an attempt that is given up cancelled, as if nobody waited for it any more.

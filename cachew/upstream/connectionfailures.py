@@ -74,6 +74,8 @@ def _words(failure: BaseException) -> str:
         return str(failure)
     if isinstance(failure, error.DNSLookupError):
         return "its host name does not resolve"
+    if isinstance(failure, UnicodeError):
+        return "its host name is none that a certificate can be for"
     if isinstance(failure, error.ConnectionRefusedError):
         return "refused the connection"
     if isinstance(failure, SSL.Error):
