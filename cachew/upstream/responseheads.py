@@ -7,11 +7,14 @@ libcurl takes header lines of up to 100 KiB, heads of up to 300 KiB (its ``CURL_
 """
 
 import re
+from collections.abc import Callable
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 from twisted.web._newclient import HTTP11ClientProtocol, HTTPClientParser, ParseError, Request
 from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
-from twisted.web.http import NON_AUTHORITATIVE_INFORMATION, OK
+from twisted.web.http import MULTIPLE_CHOICE, NON_AUTHORITATIVE_INFORMATION, OK
 from twisted.web.iweb import IResponse
 
 _LONGEST_LINE = 100 * 1024
@@ -32,6 +35,8 @@ class GenerousParser(HTTPClientParser):
     MAX_LENGTH = _LONGEST_LINE
     _head_size = 0
     _interim = 0
+    refused: Callable[[], object] = staticmethod(lambda: None)
+    """Called when an answer begins for which nothing more of the request is needed."""
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Give up, and say why."""
@@ -78,6 +83,8 @@ class GenerousParser(HTTPClientParser):
             raise UnreadableHead(f"its answer is sent in a coding that is not understood: {last[:40]!r}")
         for coding in compressed:
             self.headers.addRawHeader(b"content-encoding", coding)
+        if self.response.code >= MULTIPLE_CHOICE:
+            self.refused()
         super().allHeadersReceived()
 
     def _skip_interim(self) -> None:
@@ -90,7 +97,15 @@ class GenerousParser(HTTPClientParser):
 
 
 class GenerousProtocol(HTTP11ClientProtocol):
-    """A connection whose answers are read so."""
+    """A connection whose answers are read so; a refusal is taken though the request hasn't been sent whole.
+
+    Whoever refuses a push of gigabytes after its first bytes takes no more of it (RFC 9112, section 9.5), and Twisted
+    would read the rest of his answer only then.
+    """
+
+    transport: Any
+    _currentRequest: Any
+    _broken_off = False
 
     def request(self, request: Request) -> "Deferred[IResponse]":
         """Send a request."""
@@ -98,7 +113,29 @@ class GenerousProtocol(HTTP11ClientProtocol):
         if type(self._parser) is HTTPClientParser:
             # It has read nothing yet.
             self._parser.__class__ = GenerousParser
+            cast(Any, self._parser).refused = self._send_no_more
         return answered
+
+    def _send_no_more(self) -> None:
+        """Take the answer as if all of the request had been sent."""
+        if self._state != "TRANSMITTING":
+            return
+        self._state, self._broken_off = "WAITING", True
+        self._currentRequest.persistent = False
+        self._currentRequest.stopWriting()
+        self.transport.unregisterProducer()
+        cast(Any, self._responseDeferred).chainDeferred(self._finishedRequest)
+
+    def _finishResponse_TRANSMITTING(self, rest: bytes) -> None:
+        """Take an answer that is whole before its request is."""
+        self._send_no_more()
+        self._finishResponse_WAITING(rest)
+
+    def _giveUp(self, reason: Failure) -> None:
+        """Close the connection, at once if there is something that was still to be sent."""
+        if self._broken_off:
+            self.transport.abortConnection()
+        super()._giveUp(reason)
 
 
 class _Factory(_HTTP11ClientFactory):

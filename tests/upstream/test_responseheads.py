@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.web._newclient import Request
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import UNKNOWN_LENGTH
 
 from cachew.plumbing.errors import UpstreamUnreachable
 from cachew.plumbing.streams import read_all
@@ -94,3 +95,59 @@ def test_what_cant_be_read_is_told_in_words(head: bytes, words: str) -> None:
     assert isinstance(failure, Exception)
     told = explain("https://git.example/org/repo", failure)
     assert isinstance(told, UpstreamUnreachable) and words in str(told)
+
+
+class Endless:
+    """A body of which there is always more to come."""
+
+    length: Any
+
+    def __init__(self, length: int | None) -> None:
+        self.length = UNKNOWN_LENGTH if length is None else length
+        self.stopped = 0
+
+    def startProducing(self, consumer: Any) -> "Deferred[None]":
+        consumer.write(b"PACK")
+        return Deferred()
+
+    def stopProducing(self) -> None:
+        self.stopped += 1
+
+    def pauseProducing(self) -> None:
+        """Wait."""
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+
+
+@pytest.mark.parametrize("length", [10, None])
+@pytest.mark.parametrize("persistent", [True, False])
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("status", [b"302 F", b"401 U", b"413 T", b"500 E", b"200 OK"])
+def test_an_answer_that_comes_before_its_request_is_sent(
+    status: bytes, apart: bool, persistent: bool, length: int | None
+) -> None:
+    """It is given as it comes, nothing more is sent, and the connection ends though the peer takes nothing more."""
+    connection, transport, body = GenerousProtocol(), StringTransport(), Endless(length)
+    connection.makeConnection(transport)
+    asked: Any = connection.request(Request(b"POST", b"/", Headers({"Host": ["git.example"]}), body, persistent))
+    head, content = b"HTTP/1.1 " + status + b"\r\nContent-Length: 4\r\n\r\n", b"0000"
+    if apart and not status.startswith(b"200"):
+        connection.dataReceived(head)
+        response = value_of(asked)
+        connection.dataReceived(content)
+    else:
+        connection.dataReceived(head + content)
+        response = value_of(asked)
+    assert (response.code, body_of(response)) == (int(status[:3]), content)
+    assert body.stopped == 1 and transport.producer is None
+    assert transport.disconnected and transport.value().endswith(b"PACK" + (b"" if length else b"\r\n"))
+
+
+def test_a_request_that_is_answered_while_it_is_sent_goes_on() -> None:
+    """What isn't refused is sent to its end: a server may tell of its progress meanwhile."""
+    connection, transport, body = GenerousProtocol(), StringTransport(), Endless(10)
+    connection.makeConnection(transport)
+    asked: Any = connection.request(Request(b"POST", b"/", Headers({"Host": ["git.example"]}), body))
+    connection.dataReceived(OK + b"Content-Length: 4\r\n\r\n")
+    assert not asked.called and not body.stopped
