@@ -116,6 +116,15 @@ class Freshness:
                 return answer
         return await self.refs(identity, kind, authorization)
 
+    async def named(self, identity: Identity, names: tuple[str, ...], authorization: str | None) -> Answer:
+        """Answer what some refs are, by what has just been listed for the same client, or for others, if it tells that.
+
+        :param names: their full names.
+        :raise UpstreamError: as :meth:`answer` does.
+        """
+        kept = self._kept.telling(identity, names, self._kept.limit(None))
+        return await self.answer(identity, names, authorization) if kept is None else self._answer(identity, kept)
+
     def knows(self, identity: Identity) -> bool:
         """Whether a repository is mirrored, or known by what its upstream has listed."""
         return self.mirrored.is_there(identity) or self._listeners.instances.knows(identity)

@@ -109,14 +109,6 @@ def _unlike(few: Listing, many: Listing) -> Iterable[RemoteRef]:
     return [*head, *(few.by_name[name] for name in names)]
 
 
-def witnesses(listing: Listing) -> tuple[str, ...]:
-    """Return the names of a few refs by which a repository is recognised when those that were asked for have moved.
-
-    Those that sort last: as prefixes they match nothing else.
-    """
-    return tuple(sorted(ref.name for ref in listing.refs[-4:] if is_mirrored(ref.name)))
-
-
 def short_names(prefixes: Sequence[str]) -> list[str] | None:
     """Return the names that a client looks for in all of git's places.
 

@@ -1,10 +1,10 @@
 """What is known of refs: what upstreams have said of theirs, as long as it counts, and what mirrors have."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.kinds import EVERYTHING, LEAST, MANY_REFS, MIRRORED_KIND, Kind, Question, contradict, is_part
+from cachew.mirrors.kinds import EVERYTHING, LEAST, MANY_REFS, MIRRORED_KIND, Kind, Question, contradict, holds, is_part
 from cachew.mirrors.listings import Listings
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.refs import of_listing, weight_of
@@ -14,6 +14,8 @@ from cachew.upstream.listing import Listing
 from cachew.upstream.verdictmemory import UpstreamChanges
 
 _PER_PREFIX = 100
+_LOOKED_AT, _FEW_PREFIXES, _FEW_NAMES = 200, 50, 8
+"""How many listings are looked through for what tells of some refs, of how many prefixes each, and for how many."""
 _FAILURE = 1000
 """Bytes that a kept failure and a kept prefix are taken for."""
 FAILURES = (UpstreamUnreachable, UpstreamTimeout, UpstreamBusy)
@@ -149,6 +151,18 @@ class KeptOutcomes:
                 and (asked == question or isinstance(kept.result, Listing))
             ):
                 return kept
+        return None
+
+    def telling(self, identity: Identity, names: Sequence[str], limit: Limit) -> RefOutcome | None:
+        """Return a listing of a part that is kept and tells of all of a few refs; not all that are kept are looked at.
+
+        :param names: their full names.
+        """
+        for question in self.questions(identity)[:_LOOKED_AT] if len(names) <= _FEW_NAMES else ():
+            if len(question[1] or ()) <= _FEW_PREFIXES and all(holds(question[1], name) for name in names):
+                kept = self.answering(question, limit, self.newest)
+                if kept is not None and isinstance(kept.result, Listing):
+                    return kept
         return None
 
     def counts(self, identity: Identity, outcome: RefOutcome, limit: Limit, arrived: int) -> bool:

@@ -14,9 +14,10 @@ from twisted.python.failure import Failure
 from cachew.mirrors.gatelisteners import GateListeners
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Verdict
-from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, NOTHING, Question, is_mirrored, witnesses
+from cachew.mirrors.kinds import EVERYTHING, MIRRORED_KIND, NOTHING, Question, is_mirrored
 from cachew.mirrors.pauses import UpstreamPauses
 from cachew.mirrors.refknowledge import FAILURES, OF_ALL, KeptOutcomes, Limit, MirroredListings, RefOutcome
+from cachew.mirrors.witnesses import Witnesses
 from cachew.plumbing.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from cachew.plumbing.metrics import Metrics
 from cachew.plumbing.shared import Shared
@@ -69,6 +70,7 @@ class RefQuestions:
         self._listeners = listeners
         self._presented = presented
         self._metrics = metrics
+        self._witnesses = Witnesses(remotes=remotes, mirrored=mirrored, listeners=listeners)
         self._flights: dict[Question, RefOutcome] = {}
         self._learning: dict[Identity, _Learning] = {}
         self._shared: Shared[Question, RefOutcome] = Shared(keep=True)
@@ -166,9 +168,10 @@ class RefQuestions:
         identity, kind = question
         result: Listing | UpstreamError
         credential: str | None = None
+        along = self._witnesses.asked_along(question)
         try:
             credential = await shown(identity, begun.authorization)
-            result = await self._list(question, credential)
+            result = await self._list((identity, (*kind, *along)) if kind and along else question, credential)
         except UpstreamError as error:
             result = error
         identity, kind = question = _answered(question, result)
@@ -181,7 +184,9 @@ class RefQuestions:
             if verdict in _LETTING_IN:
                 self._listeners.verdict(identity, credential, None)
         elif isinstance(result, Listing) and self._mirrored.is_part(question):
-            result, verdict = await self._heard_in_part(question, replace(begun, shown=credential), result, shown)
+            begun = replace(begun, shown=credential)
+            together, result = (result, result.filtered(kind)) if along else (None, result)
+            result, verdict = await self._heard_in_part(question, begun, result, together, shown)
         # What was refused before a push may be there now.
         elif isinstance(result, UpstreamRefused) and not self._kept.changes.void(identity.name, begun.number):
             await instances.refused(identity, credential, result.status, begun.number)
@@ -204,9 +209,12 @@ class RefQuestions:
             learning.wake()
 
     async def _heard_in_part(
-        self, question: Question, begun: RefOutcome, listing: Listing, shown: Shown
+        self, question: Question, begun: RefOutcome, listing: Listing, together: Listing | None, shown: Shown
     ) -> tuple[Listing | UpstreamError, Verdict]:
-        """Find out whether a listing of some refs is of the same repository; if that is not certain, all are listed."""
+        """Find out whether a listing of some refs is of the same repository; if that is not certain, all are listed.
+
+        :param together: they with the witnesses, where those were asked for along.
+        """
         identity, kind = question
         if not (listing.empty or self._listeners.instances.knows(identity)):
             # Nothing is known that it could be held against.
@@ -214,7 +222,7 @@ class RefQuestions:
             if verdict in _LETTING_IN:
                 self._listeners.verdict(identity, begun.shown, None)
             return listing, verdict
-        if await self._recognised(question, begun, listing):
+        if await self._witnesses.recognise(identity, begun, listing, together):
             self._listeners.verdict(identity, begun.shown, None)
             return listing, Verdict.GOES_ON
         everything = (identity, MIRRORED_KIND)
@@ -228,21 +236,6 @@ class RefQuestions:
         verdict = Verdict.ASIDE if whole.aside else Verdict.PRIVATELY if whole.alone else Verdict.GOES_ON
         others = tuple(ref for ref in listing.refs if not is_mirrored(ref.name))
         return replace(whole.result, refs=(*whole.result.filtered(kind).refs, *others)), verdict
-
-    async def _recognised(self, question: Question, begun: RefOutcome, listing: Listing) -> bool:
-        """Whether some refs are certainly of the same repository: by what they have, or by a few that seldom move."""
-        identity, instances = question[0], self._listeners.instances
-        if await instances.listed_in_part(identity, begun.shown, listing, begun.number):
-            return True
-        names = witnesses(self._mirrored.listing(identity) or Listing(refs=()))
-        if not names:
-            return False
-        try:
-            others = await self._remotes.of(identity).list(names, begun.shown, None)
-        except UpstreamError:
-            return False
-        joined = replace(listing, refs=(*listing.refs, *others.refs))
-        return await instances.listed_in_part(identity, begun.shown, joined, begun.number)
 
     def _taken(self, question: Question, outcome: RefOutcome, listing: Listing) -> RefOutcome:
         """Keep a listing that is everybody's who may read the repository, and tell of it."""

@@ -175,7 +175,7 @@ class RefListings:
 
         :raise UpstreamError: when the upstream can't be asked.
         """
-        answer = await self._freshness.answer(right.identity, tuple(wanted), right.authorization)
+        answer = await self._freshness.named(right.identity, tuple(wanted), right.authorization)
         right, listed = await self._still(right, answer), answer.listing.by_name
         return {name: ref.oid for name in wanted if (ref := listed.get(name)) is not None and ref.oid}, right
 

@@ -335,6 +335,10 @@ class FakeFreshness:
         await self._steps.reach("refs are listed")
         return self._answer
 
+    async def named(self, identity: Identity, names: object, authorization: str | None) -> Answer:
+        """List refs by their full names."""
+        return await self.answer(identity, names, authorization)
+
 
 class FakeRemotes:
     """Where the upstream is."""

@@ -94,6 +94,9 @@ class Gate:
     def ask(self, *prefixes: str, authorization: str | None = None) -> "Deferred[Answer]":
         return Deferred.fromCoroutine(self.freshness.answer(REPOSITORY, prefixes, authorization))
 
+    def named(self, *names: str) -> "Deferred[Answer]":
+        return Deferred.fromCoroutine(self.freshness.named(REPOSITORY, names, None))
+
 
 def result(deferred: "Deferred[Answer]") -> Answer:
     """Return what a Deferred has fired with."""

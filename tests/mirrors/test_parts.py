@@ -107,6 +107,28 @@ def test_who_asks_for_all_gets_all_and_others_what_is_there(gate: Gate) -> None:
     assert kinds(gate) == [MIRRORED_KIND]
 
 
+def test_what_refs_are_is_told_by_what_was_listed_for_the_same_client(gate: Gate) -> None:
+    """Who was told of a branch in all of git's places, and wants it by its full name, costs no request of his own."""
+    asked = gate.ask(*places("main"))
+    gate.upstream.answer(head("2"))
+    assert result(gate.named(*MAIN)) == result(asked) == Answer(head("2"))
+    gate.named("refs/heads/main", "refs/heads/b00001")
+    assert set(kinds(gate)[-1] or ()) == {"refs/heads/main", "refs/heads/b00001"}
+    gate.clock.advance(10)
+    gate.named(*MAIN)
+    assert kinds(gate)[-1] == MAIN and len(kinds(gate)) == 3
+
+
+def test_what_a_push_has_moved_is_not_told_by_what_was_listed_before(gate: Gate) -> None:
+    """Neither what is void nor what failed tells what a ref is."""
+    gate.ask(*places("main"))
+    gate.upstream.answer(head("2"))
+    gate.freshness.changed(REPOSITORY)
+    named = gate.named(*MAIN)
+    gate.upstream.answer(head("3"))
+    assert result(named) == Answer(head("3"))
+
+
 def test_what_a_part_proves_wrong_is_asked_for_again(gate: Gate) -> None:
     """Nobody sees an older state of a ref after a newer one was seen, whatever else he asks for."""
     first = gate.ask("refs/heads/main", "refs/heads/b00001")
@@ -141,6 +163,35 @@ def test_a_part_that_shows_nothing_known_is_recognised_by_a_few_others(wary: Gat
     assert kinds(wary) == [MAIN, (*LAST, "refs/heads/main")]
     wary.upstream.answer(Listing(refs=MANY[-3:]))
     assert result(asked) == Answer(head("2")) and len(wary.upstream.asked) == 2
+
+
+def test_who_was_needed_to_recognise_a_part_is_asked_for_along_with_the_next(wary: Gate) -> None:
+    """A branch that moves again and again costs one request each time, until it is found where it was."""
+    asked = wary.ask(*MAIN)
+    wary.upstream.answer(head("2"))
+    wary.upstream.answer(Listing(refs=MANY[-3:]))
+    for moved in ("3", "1"):
+        wary.clock.advance(10)
+        asked = wary.ask(*MAIN)
+        assert kinds(wary)[-1] == (*MAIN, *LAST)
+        wary.upstream.answer(Listing(refs=(*MANY[-3:], *head(moved).refs)))
+        assert result(asked) == Answer(head(moved)) and wary.parts[-1] == (MAIN, head(moved))
+    wary.clock.advance(10)
+    wary.ask(*MAIN)
+    assert kinds(wary)[-1] == MAIN
+
+
+def test_who_is_asked_for_along_may_have_gone(wary: Gate) -> None:
+    """A part that nothing else shows to be of the same repository is judged by all heads and tags then, too."""
+    wary.ask(*MAIN)
+    wary.upstream.answer(head("2"))
+    wary.upstream.answer(Listing(refs=MANY[-3:]))
+    wary.clock.advance(10)
+    asked = wary.ask(*MAIN)
+    wary.upstream.answer(head("3"))
+    assert kinds(wary)[-1] == MIRRORED_KIND
+    wary.upstream.answer(whole("4"))
+    assert result(asked) == Answer(head("4"))
 
 
 def test_what_is_not_recognised_is_judged_by_all_heads_and_tags(wary: Gate) -> None:
