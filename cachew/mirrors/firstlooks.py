@@ -9,20 +9,19 @@ holds up is left behind: it comes among the others when its look ends, and nobod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from threading import Lock
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from cachew.mirrors.heldup import Batch, Found, HeldUp, held_up
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.mirrorrecord import MirrorRecord
-from cachew.mirrors.repository import Repository, Stock
 from cachew.plumbing.descriptors import EXHAUSTED
-from cachew.plumbing.errors import CachewError, StorageUnavailable
-from cachew.plumbing.patience import ended_or_late, ended_within
+from cachew.plumbing.errors import CachewError
+from cachew.plumbing.patience import ended_within
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.threads import Threads
 from cachew.plumbing.together import all_of
@@ -32,42 +31,6 @@ _AT_ONCE = 20
 """Mirrors that are put together in one turn of the reactor, which takes some milliseconds."""
 _BATCHES = 2
 """So many times that many are being looked at a time: while a thread looks at some, others are put together."""
-
-LATE = 30.0
-"""Seconds from which a look at one mirror is taken to hang; it takes a millisecond or two."""
-_MOST_LATE = 2
-"""So many hanging looks are the disk's; each has a thread, and no more are begun."""
-
-_Found = tuple[MirrorRecord, Repository, Stock] | None
-
-
-class _Batch:
-    """Mirrors that a thread looks at one after the other.
-
-    :param mirrors: these, and what they say of themselves.
-    :ivar found: what was found of the first of them, as many as were looked at.
-    """
-
-    def __init__(self, mirrors: Sequence[tuple[Mirror, MirrorRecord]]) -> None:
-        self.mirrors = mirrors
-        self.found: list[_Found | Exception] = []
-        self._lock = Lock()
-        self._given_up = False
-
-    def look(self) -> None:
-        """See what is at their places (blocking); one that can't be opened keeps no other from it."""
-        for mirror, record in self.mirrors:
-            seen = _look_at(mirror, record)
-            with self._lock:
-                self.found.append(seen)
-                if self._given_up:
-                    return
-
-    def give_up(self) -> int:
-        """Let the look under way be the last one, and say how many have ended."""
-        with self._lock:
-            self._given_up = True
-            return len(self.found)
 
 
 class FirstLooks:
@@ -98,7 +61,7 @@ class FirstLooks:
         self._threads = threads
         self._reactor = reactor
         self._under_way: set[Identity] = set()
-        self._late: dict[Identity, Deferred[None]] = {}
+        self._held_up = HeldUp(reactor)
         self._looks: Shared[Identity, None] = Shared(keep=True)
         self._seen = Waiters()
 
@@ -116,21 +79,16 @@ class FirstLooks:
             return
         if patience is None:
             await self._look(identity)
-        elif not self._is_held_up(identity):
+        elif identity not in self._held_up:
             await ended_within(self._reactor, patience, self._look(identity))
 
-    def _is_held_up(self, identity: Identity) -> bool:
-        return identity in self._late or self._disk_hangs
-
-    @property
-    def _disk_hangs(self) -> bool:
-        return len(self._late) >= _MOST_LATE
-
     async def _look(self, identity: Identity) -> None:
-        while identity in self._under_way and identity not in self._looks and not self._is_held_up(identity):
+        while identity in self.unseen and identity in self._under_way:
+            if identity in self._looks or identity in self._held_up:
+                break
             await self._seen.wait()
-        if identity in self.unseen and self._is_held_up(identity):
-            raise _held_up(identity)
+        if identity in self.unseen and identity in self._held_up:
+            raise held_up(identity)
         if identity in self.unseen:
             await self._looks.run(identity, lambda: self._open_one(identity))
 
@@ -142,23 +100,22 @@ class FirstLooks:
         """Look at all that nobody has asked for; to be called again for those that could not be looked at for now."""
         waiting = iter(list(self.unseen))
         await all_of(self._take_turns(waiting) for _ in range(_BATCHES))
-        while len(self._under_way) > len(self._late):
+        while len(self._under_way) > self._held_up.count:
             await self._seen.wait()
 
     async def _take_turns(self, waiting: Iterator[Identity]) -> None:
-        while not self._disk_hangs and (batch := list(islice(waiting, _AT_ONCE))):
+        while not self._held_up.by_disk and (batch := list(islice(waiting, _AT_ONCE))):
             await self._open([one for one in batch if one in self.unseen and one not in self._under_way])
 
     async def over(self) -> None:
         """Wait until all were looked at but those that the disk holds up."""
-        while len(self.unseen) > len(self._late) and not self._disk_hangs:
+        while len(self.unseen) > self._held_up.count and not self._held_up.by_disk:
             await self._seen.wait()
 
     async def stop(self) -> None:
         """Break off what is under way."""
         await self._looks.stop()
-        for looking in list(self._late.values()):
-            looking.cancel()
+        self._held_up.stop()
 
     async def _open(self, identities: Sequence[Identity]) -> Exception | None:
         """Look at some.
@@ -169,47 +126,30 @@ class FirstLooks:
         self._under_way.update(identities)
         try:
             left = list(self._made(identities))
-            while left and not self._disk_hangs:
-                batch = _Batch(left)
-                seen = await self._looked_at(batch)
+            while left and not self._held_up.by_disk:
+                batch = Batch(left)
+                seen = await self._held_up.looked_at(batch, self._threads, self._take_late)
                 for (mirror, _), found in zip(left[:seen], batch.found, strict=False):
                     failure = await self._take(mirror, found) or failure
-                failure = _held_up(left[seen][0].identity) if seen < len(left) else failure
+                if seen < len(left):
+                    failure = held_up(left[seen][0].identity)
+                    self._tell(left[seen][0].identity, failure)
+                    self._seen.wake()
                 left = left[seen + 1 :]
         finally:
-            self._under_way.difference_update(set(identities).difference(self._late))
+            self._under_way.difference_update(set(identities).difference(self._held_up.mirrors))
             self._seen.wake()
         return failure
 
-    async def _looked_at(self, batch: _Batch) -> int:
-        """Have a thread look at mirrors until that is done, or it stands still at one, which is left to it.
-
-        :return: how many it has looked at.
-        """
-        looking, before = Deferred.fromCoroutine(self._threads(batch.look)), -1
-        while not looking.called and before != len(batch.found):
-            before = len(batch.found)
-            await ended_or_late(self._reactor, LATE, looking)
-        seen = batch.give_up()
-        if looking.called or seen == len(batch.mirrors):
-            await looking
-        else:
-            mirror = batch.mirrors[seen][0]
-            self._tell(mirror.identity, _held_up(mirror.identity))
-            looking.addBoth(lambda _: Deferred.fromCoroutine(self._take_late(mirror, batch, seen)))
-            self._late[mirror.identity] = looking.addErrback(lambda failure: failure.trap(CancelledError) and None)
-        return seen
-
-    async def _take_late(self, mirror: Mirror, batch: _Batch, place: int) -> None:
+    async def _take_late(self, mirror: Mirror, found: Sequence[Found | Exception]) -> None:
         try:
-            for found in batch.found[place:]:
-                await self._take(mirror, found)
+            for one in found:
+                await self._take(mirror, one)
         finally:
-            del self._late[mirror.identity]
             self._under_way.discard(mirror.identity)
             self._seen.wake()
 
-    async def _take(self, mirror: Mirror, found: _Found | Exception) -> Exception | None:
+    async def _take(self, mirror: Mirror, found: Found | Exception) -> Exception | None:
         """Serve what was found at a mirror's place.
 
         :return: why it could not be looked at for now, None when it was.
@@ -249,14 +189,3 @@ class FirstLooks:
 
     def _tell(self, identity: Identity, error: Exception) -> None:
         self.log.warn("not serving {repository}: {error}", repository=identity.name, error=str(error))
-
-
-def _look_at(mirror: Mirror, record: MirrorRecord) -> _Found | Exception:
-    try:
-        return mirror.look(record)
-    except Exception as error:
-        return error
-
-
-def _held_up(identity: Identity) -> StorageUnavailable:
-    return StorageUnavailable(f"the disk holds up a look at the mirror of {identity.name}")

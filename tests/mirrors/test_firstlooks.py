@@ -10,7 +10,8 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from cachew.mirrors.collection import scrub
-from cachew.mirrors.firstlooks import LATE, FirstLooks
+from cachew.mirrors.firstlooks import FirstLooks
+from cachew.mirrors.heldup import LATE
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirrorrecord import MirrorRecord
