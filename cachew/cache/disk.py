@@ -57,13 +57,14 @@ class DiskThreads:
             kind = StorageFull if error.errno in FULL else StorageUnavailable
             raise kind(f"the disk cache failed: {error.strerror}") from error
         except sqlite3.Error as error:
-            if is_damaged(error):
+            # Descriptors on a file server that was away fail for ever, though the file is sound.
+            if is_damaged(error) or error_code(error) == sqlite3.SQLITE_IOERR:
                 await self._rebuild_index()
             kind = StorageFull if error_code(error) == sqlite3.SQLITE_FULL else StorageUnavailable
             raise kind(f"the index of the disk cache failed: {error}") from error
 
     async def _rebuild_index(self) -> None:
-        self.log.error("the index of the disk cache is damaged and is made anew")
+        self.log.error("the index of the disk cache is damaged or can't be read, and is opened or made anew")
         try:
             await self._threads(self._files.rebuild)
         except (OSError, sqlite3.Error) as error:

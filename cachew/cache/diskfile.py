@@ -8,6 +8,7 @@ Everything here blocks and is called in threads.
 import errno
 import os
 import shutil
+import stat
 import struct
 import threading
 from hashlib import blake2b
@@ -35,6 +36,18 @@ def stamp_of(file: BinaryIO | Path) -> Stamp:
     """Return what tells this file from any other that may take its place."""
     status = os.stat(file if isinstance(file, Path) else file.fileno())
     return status.st_ino, status.st_mtime_ns, status.st_size, status.st_ctime_ns
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open an object's file; what is none is neither followed nor waited for, as a pipe would have to be.
+
+    :raise OSError: when it can't be opened, or is no file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise IsADirectoryError(errno.EISDIR, "it is no file")
+    return os.fdopen(descriptor, "rb", buffering=0)
 
 
 def read_region(descriptor: int, length: int, start: int) -> bytes:

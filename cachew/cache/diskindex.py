@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from cachew.cache.interface import Stats
-from cachew.plumbing.database import Database, transaction
+from cachew.plumbing.database import Database, error_code, transaction
 from cachew.plumbing.errors import StorageUnavailable
 
 _SCHEMA = """
@@ -80,19 +80,24 @@ class DiskIndex:
         try:
             self._connect()
         except sqlite3.DatabaseError as error:
-            self.database.close()
             if "locked" in str(error):
                 raise StorageUnavailable("another process has the disk cache open") from error
+            if error_code(error) == sqlite3.SQLITE_FULL:
+                raise
             self.database.remove()
             self._connect()
 
     def _connect(self) -> None:
-        self.database.open()
-        if self.database.rows("PRAGMA quick_check") != [("ok",)]:
-            raise sqlite3.DatabaseError("the index is damaged")
-        self._db.executescript(_SCHEMA)
-        self._db.execute(f"SELECT {_FIELDS} FROM objects LIMIT 1")
-        (self.size,) = self._db.execute("SELECT COALESCE(SUM(size), 0) FROM objects").fetchone()
+        try:
+            self.database.open()
+            if self.database.rows("PRAGMA quick_check") != [("ok",)]:
+                raise sqlite3.DatabaseError("the index is damaged")
+            self._db.executescript(_SCHEMA)
+            self._db.execute(f"SELECT {_FIELDS} FROM objects LIMIT 1")
+            (self.size,) = self._db.execute("SELECT COALESCE(SUM(size), 0) FROM objects").fetchone()
+        except BaseException:
+            self.database.close()
+            raise
 
     @property
     def _db(self) -> sqlite3.Connection:

@@ -4,7 +4,10 @@ Layout below the directory: ``objects/NAMESPACE/KE/KEY`` are finished objects, `
 what was in the way (removed at start), ``index.sqlite`` is the index.
 """
 
+import errno
+import os
 import shutil
+import sqlite3
 import threading
 import uuid
 from collections.abc import Iterator
@@ -13,12 +16,20 @@ from typing import BinaryIO, NamedTuple
 
 from twisted.logger import Logger
 
-from cachew.cache.diskfile import Stamp, read_record, stamp_of
+from cachew.cache.diskfile import Stamp, opened, read_record, stamp_of
 from cachew.cache.diskindex import DiskIndex, Row
 from cachew.cache.interface import ObjectInfo
 from cachew.cache.objectrecord import ObjectRecord, live
 from cachew.cache.uses import UnwrittenUses
+from cachew.plumbing.database import error_code
+from cachew.plumbing.diskspace import FULL
 from cachew.plumbing.errors import CorruptObject
+
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+_IN_THE_WAY = _FORBIDDEN | {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
+"""What the system says of an object's place where something else lies."""
+_INDEX_ROOM = 4 * 1024 * 1024
+"""Bytes that go when a full disk has no room for an index, without which nothing would ever go."""
 
 
 class FoundObject(NamedTuple):
@@ -64,10 +75,29 @@ class ObjectFiles:
             self._open()
 
     def _open(self) -> None:
+        try:
+            self._open_index()
+        except (OSError, sqlite3.Error) as error:
+            full = error.errno in FULL if isinstance(error, OSError) else error_code(error) == sqlite3.SQLITE_FULL
+            if not full or not self._give_way():
+                raise
+            self._open_index()
+        self._reconcile()
+
+    def _open_index(self) -> None:
         for name in ("partial", "objects"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         self.index.open()
-        self._reconcile()
+
+    def _give_way(self) -> bool:
+        """Remove some of what was written longest ago, and say whether there was anything."""
+        removed = 0
+        for path in sorted(self._files(), key=lambda path: path.stat().st_mtime):
+            if removed >= _INDEX_ROOM:
+                break
+            removed += path.stat().st_size
+            path.unlink()
+        return removed > 0
 
     def look(self) -> None:
         """Make the index anew when somebody has removed it, maybe with all that it was about."""
@@ -80,19 +110,29 @@ class ObjectFiles:
         known = {(row.namespace, row.key): row for row in self.index.rows()}
         for path in self._files():
             row = known.pop((path.parts[-3], path.name), None)
-            inode, written, size, _ = stamp_of(path)
-            if row is None or (row.inode, row.written, row.size) != (_signed(inode), written, size):
-                self.adopt(path)
+            try:
+                self._take_in(path, row)
+            except OSError as error:
+                # Another user's, say, or one that the server of a file system keeps for those who have it open.
+                self.log.error(
+                    "{path} is in the disk cache but can't be used: {error}", path=str(path), error=str(error)
+                )
         for namespace, key in known:
             self.index.remove(namespace, key)
 
+    def _take_in(self, path: Path, row: Row | None) -> None:
+        inode, written, size, _ = stamp_of(path)
+        if row is None or (row.inode, row.written, row.size) != (_signed(inode), written, size):
+            self.adopt(path)
+
     def _files(self) -> Iterator[Path]:
-        return (path for path in (self.directory / "objects").glob("*/*/*") if path.is_file())
+        found = (self.directory / "objects").glob("*/*/*")
+        return (path for path in found if os.path.isfile(path) and not os.path.islink(path))
 
     def adopt(self, path: Path) -> None:
         """Note a file that is there; one that is damaged is removed."""
         try:
-            with path.open("rb", buffering=0) as file:
+            with opened(path) as file:
                 record, stamp = read_record(file), stamp_of(file)
             if self.path_of(record.info.namespace, record.info.key) != path:
                 raise CorruptObject("a stored object lies under another's name")
@@ -109,12 +149,17 @@ class ObjectFiles:
         """
         path = self.path_of(namespace, key)
         try:
-            file = path.open("rb", buffering=0)
+            file = opened(path)
         except FileNotFoundError:
             return None
-        except IsADirectoryError:
+        except OSError as error:
+            if error.errno not in _IN_THE_WAY:
+                raise
             with self.lock:
                 self.clear(path)
+                if error.errno in _FORBIDDEN and path.exists():
+                    self._set_aside(path)
+                self.index.remove(namespace, key)
             return None
         stamp = stamp_of(file)
         try:
@@ -153,12 +198,19 @@ class ObjectFiles:
             return removed
 
     def clear(self, path: Path) -> None:
-        """Move a directory out of an object's place; what is in it goes with the next start."""
-        if path.is_dir():
-            aside = self.directory / "partial" / uuid.uuid4().hex
-            path.rename(aside)
+        """Move out of an object's place, and of its directories', what is none; it goes with the next start."""
+        for directory in (path.parent.parent, path.parent):
+            if os.path.lexists(directory) and not directory.is_dir():
+                self._set_aside(directory)
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+            self._set_aside(path)
             self.index.remove(path.parts[-3], path.name)
-            self.log.error("a directory lay in a cached object's place and is now {aside}", aside=str(aside))
+
+    def _set_aside(self, path: Path) -> None:
+        aside = self.directory / "partial" / uuid.uuid4().hex
+        path.rename(aside)
+        message = "what is no file of this cache lay in a cached object's place, {path}, and is now {aside}"
+        self.log.error(message, path=str(path), aside=str(aside))
 
     def names(self) -> list[tuple[str, str]]:
         """Return the names of all objects."""

@@ -441,12 +441,39 @@ async def test_an_index_that_is_damaged_meanwhile_is_made_anew(make: Callable[..
     await cache.stop()
 
 
+def break_descriptors(directory: Path, name: str) -> None:
+    """Make every read and write of open files fail, those of a name and of what lies beside them under longer ones."""
+    reading, writing = os.pipe()
+    for link in Path("/proc/self/fd").iterdir():
+        if os.path.realpath(link).startswith(str(directory / name)):
+            os.dup2(reading, int(link.name))
+    os.close(reading)
+    os.close(writing)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_index_that_cannot_be_read_any_more_is_opened_again(
+    make: Callable[..., DiskCache], tmp_path: Path
+) -> None:
+    """As after its file server was away: the descriptor fails for ever, and the file is sound."""
+    cache = make()
+    await cache.start()
+    await store(cache, "key", b"data")
+    break_descriptors(tmp_path / "cache", "index.sqlite")
+    with pytest.raises(StorageUnavailable):
+        await store(cache, "other", b"data")
+    await store(cache, "other", b"data")
+    assert (await cache.stats()).objects == 2
+    await cache.stop()
+
+
 @pytest_twisted.ensureDeferred
 async def test_what_cannot_be_put_in_its_place_is_not_counted(make: Callable[..., DiskCache], tmp_path: Path) -> None:
     """When a finished file can't be renamed nothing is visible and nothing is counted."""
     cache = make()
     await cache.start()
-    in_the_way = tmp_path / "cache" / "objects" / "ns"
+    in_the_way = tmp_path / "cache" / "objects"
+    in_the_way.rmdir()
     in_the_way.write_text("a file")
     with pytest.raises(StorageUnavailable):
         await store(cache, "key", b"data")

@@ -2,8 +2,10 @@
 
 import errno
 import os
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,6 +179,103 @@ def test_a_directory_in_an_object_s_place_goes_out_of_the_way(
     assert world.has()
     world.restart()
     assert list((world.directory / "partial").iterdir()) == []
+
+
+def _a_file_for_a_directory(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_text("in the way")
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        os.mkfifo,
+        lambda path: path.symlink_to(path),
+        lambda path: path.symlink_to("/etc/passwd"),
+        lambda path: path.symlink_to("nowhere"),
+        _a_file_for_a_directory,
+    ],
+    ids=["pipe", "loop", "link", "dangling link", "no directory"],
+)
+def test_what_is_no_file_in_an_object_s_place_holds_nobody(
+    world: World, flush_logged_errors: FlushLoggedErrors, put: Callable[[Path], None]
+) -> None:
+    """Nobody waits for a pipe's other end, no link is followed, and the object is stored there again."""
+    path = world.put()
+    path.unlink()
+    put(path)
+    assert not world.has()
+    world.put()
+    assert world.has() and world.names == [("ns", KEY)]
+    path.unlink()
+    put(path)
+    world.restart()
+    assert not world.has()
+    flush_logged_errors()
+
+
+def test_a_file_that_may_not_be_read_is_replaced(
+    world: World, monkeypatch: pytest.MonkeyPatch, flush_logged_errors: FlushLoggedErrors
+) -> None:
+    """Another user's, say, put there by whoever restored a backup."""
+    path, other = world.put(), world.put(b"other", key="other")
+    theirs = forbidden(path)
+    with monkeypatch.context() as system:
+        system.setattr(os, "open", theirs)
+        assert not world.has() and world.has("other")
+        world.put()
+    assert world.has() and other.exists()
+    flush_logged_errors()
+
+
+def test_a_file_that_may_not_be_read_keeps_no_cache_from_its_start(
+    world: World, monkeypatch: pytest.MonkeyPatch, flush_logged_errors: FlushLoggedErrors
+) -> None:
+    """It is left alone and counts for nothing; the others are there."""
+    path = world.put()
+    world.put(b"other", key="other")
+    world.store.close()
+    (world.directory / "index.sqlite").unlink()
+    with monkeypatch.context() as system:
+        system.setattr(os, "open", forbidden(path))
+        world.restart()
+    assert world.names == [("ns", object_key("other"))] and path.exists()
+    flush_logged_errors()
+
+
+def forbidden(path: Path) -> Callable[..., int]:
+    """Return ``os.open`` of a process that may not read a file."""
+    real, inode = os.open, path.stat().st_ino
+
+    def opening(file: Any, flags: int, *more: Any, **named: Any) -> int:
+        if os.path.lexists(file) and os.stat(file).st_ino == inode:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(file, flags, *more, **named)
+
+    return opening
+
+
+def test_a_full_disk_without_an_index_is_given_room_for_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written longest ago goes for it: without an index nothing would go for anything, ever."""
+    paths = [world.put(bytes(3 * 1024 * 1024), key=key) for key in ("oldest", "older", "newest")]
+    for age, path in enumerate(reversed(paths)):
+        os.utime(path, (NOW - age, NOW - age))
+    world.store.close()
+    (world.directory / "index.sqlite").unlink()
+    real = sqlite3.connect
+
+    def connect(*args: Any, **settings: Any) -> sqlite3.Connection:
+        if sum(path.exists() for path in paths) > 1:
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorcode = sqlite3.SQLITE_FULL
+            raise error
+        connection: sqlite3.Connection = real(*args, **settings)
+        return connection
+
+    with monkeypatch.context() as disk:
+        disk.setattr(sqlite3, "connect", connect)
+        world.restart()
+    assert world.names == [("ns", object_key("newest"))]
 
 
 def test_an_index_that_somebody_has_removed_is_made_anew(world: World, flush_logged_errors: FlushLoggedErrors) -> None:
