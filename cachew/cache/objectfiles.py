@@ -79,7 +79,7 @@ class ObjectFiles:
             self._open_index()
         except (OSError, sqlite3.Error) as error:
             full = error.errno in FULL if isinstance(error, OSError) else error_code(error) == sqlite3.SQLITE_FULL
-            if not full or not self._give_way():
+            if not full or not _give_way(self.directory):
                 raise
             self._open_index()
         self._reconcile()
@@ -88,16 +88,6 @@ class ObjectFiles:
         for name in ("partial", "objects"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         self.index.open()
-
-    def _give_way(self) -> bool:
-        """Remove some of what was written longest ago, and say whether there was anything."""
-        removed = 0
-        for path in sorted(self._files(), key=lambda path: path.stat().st_mtime):
-            if removed >= _INDEX_ROOM:
-                break
-            removed += path.stat().st_size
-            path.unlink()
-        return removed > 0
 
     def look(self) -> None:
         """Make the index anew when somebody has removed it, maybe with all that it was about."""
@@ -108,7 +98,7 @@ class ObjectFiles:
 
     def _reconcile(self) -> None:
         known = {(row.namespace, row.key): row for row in self.index.rows()}
-        for path in self._files():
+        for path in _files(self.directory):
             row = known.pop((path.parts[-3], path.name), None)
             try:
                 self._take_in(path, row)
@@ -124,10 +114,6 @@ class ObjectFiles:
         inode, written, size, _ = stamp_of(path)
         if row is None or (row.inode, row.written, row.size) != (_signed(inode), written, size):
             self.adopt(path)
-
-    def _files(self) -> Iterator[Path]:
-        found = (self.directory / "objects").glob("*/*/*")
-        return (path for path in found if os.path.isfile(path) and not os.path.islink(path))
 
     def adopt(self, path: Path) -> None:
         """Note a file that is there; one that is damaged is removed."""
@@ -216,6 +202,22 @@ class ObjectFiles:
         """Return the names of all objects."""
         with self.lock:
             return [(row.namespace, row.key) for row in self.index.rows()]
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    found = (directory / "objects").glob("*/*/*")
+    return (path for path in found if os.path.isfile(path) and not os.path.islink(path))
+
+
+def _give_way(directory: Path) -> bool:
+    """Remove some of what was written longest ago, and say whether there was anything."""
+    removed = 0
+    for path in sorted(_files(directory), key=lambda path: path.stat().st_mtime):
+        if removed >= _INDEX_ROOM:
+            break
+        removed += path.stat().st_size
+        path.unlink()
+    return removed > 0
 
 
 def _signed(inode: int) -> int:
