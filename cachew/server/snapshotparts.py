@@ -128,6 +128,7 @@ def make_snapshots(
         ),
         ready_mirror=mirrors.mirroring.present,
         clock=runtime.clock,
+        in_thread=runtime.threads,
     )
     upkeep = _upkeep(runtime, mirrors, archives, bundle_store)
     leases = _leases(runtime, store)

@@ -7,18 +7,55 @@ refs is put into the answer, right before the pack: git's own server puts it bef
 client takes it for a mistake.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from cachew.plumbing.errors import BadRequest
 from cachew.plumbing.joinedsource import JoinedSource
 from cachew.plumbing.pktline import DELIM, FLUSH, Decoder, Packet, encode, encode_all, text
 from cachew.plumbing.regions import AnyRegion
 from cachew.plumbing.streams import PIECE, Source
+from cachew.upstream.listing import Listing
+from cachew.upstream.manyrefs import MANY, ManyRefs
 
 WANT_REF = b"want-ref "
 _HEAD_LIMIT = 64 * 1024 * 1024
 _PACKFILE = b"000dpackfile\n"
 _LENGTH = 4
+
+
+class UnknownRef(Exception):
+    """A ref is wanted that there is not.
+
+    :param name: its name.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def resolved(command_body: Iterable[bytes], wanted: Collection[str], listing: Listing) -> tuple[bytes, bytes]:
+    """Return a request with the refs that it wants replaced by what they are, and the section that says so.
+
+    :param command_body: the request in pieces (blocking to read).
+    :param wanted: the names of the refs that it wants.
+    :param listing: what they are.
+    :raise UnknownRef: when one of them is not listed.
+    """
+    names = _listed(wanted, listing)
+    if len(names) < len(wanted) and (absent := next((name for name in wanted if name not in names), None)) is not None:
+        raise UnknownRef(absent)
+    return asked_for(command_body, names), section(names)
+
+
+def _listed(wanted: Collection[str], listing: Listing) -> dict[str, str]:
+    """Return what those of some refs are that are listed; for very many, what is listed is gone through once."""
+    if len(wanted) < MANY or not isinstance(listing.refs, ManyRefs):
+        told = listing.by_name
+        return {name: ref.oid for name in wanted if (ref := told.get(name)) is not None and ref.oid}
+    sought, head = frozenset(wanted), listing.head_oid
+    names = {"HEAD": head} if head is not None and "HEAD" in sought else {}
+    return names | {name: oid for name, oid in listing.refs.tips() if name in sought}
 
 
 def asked_for(command_body: Iterable[bytes], names: Mapping[str, str]) -> bytes:

@@ -1,5 +1,7 @@
 """Git at work on a mirror for bundles: what one would hold, and the writing of one."""
 
+from collections.abc import Sequence
+
 from cachew.mirrors.commands import GitCommands
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.mirror import Mirror
@@ -26,7 +28,7 @@ class BundleCommands:
         self._processes = processes
         self._commands = commands
 
-    async def write(self, mirror: Mirror, instance: Instance, revisions: list[str], begin: Begin) -> None:
+    async def write(self, mirror: Mirror, instance: Instance, revisions: Sequence[str], begin: Begin) -> None:
         """Write a bundle.
 
         :param instance: of which repository it is to be.
@@ -45,12 +47,12 @@ class BundleCommands:
             child.stdout.close()
             await child.wait()
 
-    async def holds_anything(self, mirror: Mirror, revisions: list[str]) -> bool:
+    async def holds_anything(self, mirror: Mirror, revisions: Sequence[str]) -> bool:
         """Say whether a bundle would hold a commit: git makes no empty one."""
         command = self._commands.git(mirror.directory, "rev-list", "--max-count=1", "--stdin")
         return bool((await self._processes.run(command, stdin=_script(revisions), timeout=_QUICK)).stdout)
 
-    async def is_cut(self, mirror: Mirror, revisions: list[str]) -> bool:
+    async def is_cut(self, mirror: Mirror, revisions: Sequence[str]) -> bool:
         """Say whether a bundle would hold a commit whose parents are missing: git makes such ones and rejects them."""
         try:
             cut = set((mirror.directory / packed.SHALLOW).read_bytes().split())
@@ -81,5 +83,5 @@ class BundleCommands:
         return done.code == 0
 
 
-def _script(revisions: list[str]) -> bytes:
+def _script(revisions: Sequence[str]) -> bytes:
     return "".join(f"{revision}\n" for revision in revisions).encode("utf-8", "surrogateescape")

@@ -6,6 +6,7 @@ it, and the next update begins a new one. The full bundle is kept as a header wh
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from cachew.cache.interface import Cache, Entry, ObjectInfo
@@ -13,18 +14,20 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.clock import Clock
-from cachew.plumbing.errors import Conflict, CorruptObject
+from cachew.plumbing.errors import Conflict, CorruptObject, TooLarge
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.streams import read_all
+from cachew.plumbing.threads import InThread
 from cachew.snapshots.bundlecommands import BUNDLE_TYPE, BundleCommands
-from cachew.snapshots.bundlelist import BundleList, ListedBundle, branches, next_step
+from cachew.snapshots.bundlelist import BundleList, ListedBundle, Step, branches, next_step
 from cachew.snapshots.order import Begin, Order
 from cachew.snapshots.packbundle import PACK_HEADER, PackBundles
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.sourcemirror import ReadyMirror, require
 from cachew.snapshots.variants import NAMESPACE
 
-_LIST_LIMIT = 64 * 1024 * 1024
+LIST_LIMIT = 64 * 1024 * 1024
+"""Bytes of the longest list: of more branches than go into it none is made."""
 _NAME = re.compile(r"[0-9]{1,20}-[0-9a-f]{16}")
 
 
@@ -37,6 +40,7 @@ class BundleStore:
     :param packs: has mirrors' packs be sent as full ones.
     :param ready_mirror: gives the mirror that they are made of.
     :param clock: gives the creation tokens.
+    :param in_thread: for what takes as long as there are branches.
     """
 
     def __init__(
@@ -48,12 +52,14 @@ class BundleStore:
         packs: PackBundles,
         ready_mirror: ReadyMirror,
         clock: Clock,
+        in_thread: InThread,
     ) -> None:
         self._cache = cache
         self._productions = productions
         self._git = git
         self._packs = packs
         self._ready_mirror, self._clock = ready_mirror, clock
+        self._in_thread = in_thread
         self._updates: Shared[Identity, bool] = Shared()
 
     async def listed(self, instance: Instance) -> tuple[ListedBundle, ...]:
@@ -108,7 +114,7 @@ class BundleStore:
             after = await self._extended(instance, mirror, renew)
             if after is None:
                 return False
-            await writer.write(after.encode())
+            await writer.write(await self._in_thread(after.encode))
             await writer.commit()
         except Conflict:
             return False
@@ -120,10 +126,11 @@ class BundleStore:
         """Make the bundle that the list needs next and return the list with it; None when it needs none."""
         present = await self._intact(instance)
         require(mirror, instance)
-        step = next_step(present, branches(mirror.refs.by_name), int(self._clock.now()), renew=renew)
-        if step is None or not await self._git.holds_anything(mirror, list(step.revisions)):
+        now = int(self._clock.now())
+        step: Step | None = await self._in_thread(_planned, present, mirror.refs.by_name, now, renew)
+        if step is None or not await self._git.holds_anything(mirror, step.revisions):
             return None
-        if await self._git.is_cut(mirror, list(step.revisions)):
+        if await self._git.is_cut(mirror, step.revisions):
             return None
 
         async def make(directory: Path, begin: Begin) -> None:
@@ -131,10 +138,10 @@ class BundleStore:
                 sink = await begin({"Content-Type": BUNDLE_TYPE, PACK_HEADER: beginning.pack})
                 await sink(beginning.header)
             else:
-                await self._git.write(mirror, instance, list(step.revisions), begin)
+                await self._git.write(mirror, instance, step.revisions, begin)
 
         key = _bundle_key(instance, step.listed.name)
-        whole = not any(revision.startswith("^") for revision in step.revisions)
+        whole = step.after.bundles == (step.listed,)
         kind = "whole bundle" if whole else "bundle"
         order = Order(
             key, instance.identity.name, make, kind=kind, mirror=lambda: self._ready_mirror(instance.identity)
@@ -154,11 +161,18 @@ class BundleStore:
         if entry is None:
             return BundleList()
         try:
-            return BundleList.decode(await read_all(entry.source(), _LIST_LIMIT))
-        except (ValueError, CorruptObject):
+            listed: BundleList = await self._in_thread(BundleList.decode, await read_all(entry.source(), LIST_LIMIT))
+            return listed
+        except (ValueError, CorruptObject, TooLarge):
             return BundleList()
         finally:
             entry.close()
+
+
+def _planned(present: BundleList, refs: Mapping[str, str], now: int, renew: bool) -> Step | None:
+    """Return the bundle that a list needs next; None also where the list would be too long."""
+    step = next_step(present, branches(refs), now, renew=renew)
+    return step if step is not None and len(step.after.encode()) <= LIST_LIMIT else None
 
 
 def _list_key(instance: Instance) -> str:

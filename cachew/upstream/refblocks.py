@@ -8,7 +8,7 @@ Only what is quite ordinary is kept so: names in order, all below ``refs/``, tha
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from copy import copy
 from hashlib import sha256
 from itertools import accumulate, compress, count
@@ -47,6 +47,8 @@ _TOLD = {
 }
 _FEW = 50
 """Lines that are read one by one."""
+_FEW_OIDS = 200
+"""Object ids that are kept beside the lines when these tell no others: very many refs may be at the same commits."""
 _PEELED = b" peeled:"
 _SYMREF = b" symref-target:"
 
@@ -61,13 +63,15 @@ class ToldOids:
     :param data: the lines.
     :param width: digits of an object id.
     :param keys: what the ids begin with, in order.
+    :param few: the ids, where they are few.
     """
 
-    __slots__ = ("_data", "_width", "keys")
+    __slots__ = ("_data", "_few", "_width", "keys")
 
-    def __init__(self, data: bytes, width: int, keys: "array[int]") -> None:
+    def __init__(self, data: bytes, width: int, keys: "array[int]", few: Set[bytes] | None) -> None:
         self._data, self._width = data, width
         self.keys = keys
+        self._few = None if few is None or len(few) > _FEW_OIDS else few
 
     def beginning_with(self, key: int) -> str:
         """Return the object id that begins with a key that is among these."""
@@ -76,7 +80,9 @@ class ToldOids:
         return self._data[place : place + self._width].decode("ascii")
 
     def all(self) -> list[str]:
-        """Return the object ids, those twice that are told twice."""
+        """Return the object ids, of many those twice that are told twice."""
+        if self._few is not None:
+            return [oid.decode("ascii") for oid in self._few]
         return _TOLD[self._width].findall(self._data.decode("latin-1"))
 
     def has(self, key: int, oid: bytes) -> bool:
@@ -89,17 +95,19 @@ class ToldOids:
             return False
         return len(oid) == self._width and self._place_of(oid) >= 0
 
-    def exchanged(self, data: bytes, gone: Iterable[int], new: Iterable[int]) -> "ToldOids":
+    def exchanged(self, data: bytes, gone: Set[bytes], new: Set[bytes]) -> "ToldOids":
         """Return those in other lines.
 
-        :param gone: keys that these lines may have no more.
-        :param new: keys that they have.
+        :param gone: ids that these lines may have no more.
+        :param new: ids that they have.
         """
-        found = ToldOids(data, self._width, array("Q", self.keys))
-        for key in gone:
+        found = ToldOids(data, self._width, array("Q", self.keys), None)
+        if self._few is not None and len(few := self._few | new) <= _FEW_OIDS:
+            found._few = few - {oid for oid in gone if found._place_of(oid) < 0}
+        for key in _keys_of(gone):
             if found._place_of(b"%016x" % key) < 0:
                 del found.keys[bisect_left(found.keys, key)]
-        for key in new:
+        for key in _keys_of(new):
             place = bisect_left(found.keys, key)
             if place == len(found.keys) or found.keys[place] != key:
                 found.keys.insert(place, key)
@@ -137,8 +145,8 @@ class RefBlock:
         self.starts = array("I", accumulate(sizes, initial=0))
         self.first, self.last = names[0], names[-1]
         peeled = [more[-width:] for _, _, _, more in lines if _PEELED in more]
-        keys = array("Q", sorted({int(oid[:_KEY], 16) for oid in (*(line[1] for line in lines), *peeled)}))
-        self.oids = ToldOids(data, width, keys)
+        oids = {line[1] for line in lines}.union(peeled)
+        self.oids = ToldOids(data, width, array("Q", sorted(_keys_of(oids))), oids)
         self.directories = _directories(names)
         self._digest = b""
 
@@ -161,7 +169,7 @@ class RefBlock:
         block = copy(self)
         block.data, block._digest = data, b""
         block.starts = array("I", accumulate((len(line) + 1 for line in after[:-1]), initial=0))
-        block.oids = self.oids.exchanged(data, _keys_of(old), _keys_of(new))
+        block.oids = self.oids.exchanged(data, _oids_of(old), _oids_of(new))
         return block
 
     def __iter__(self) -> Iterator[RemoteRef]:
@@ -255,13 +263,14 @@ def _same_ref(old: re.Match[bytes] | None, new: re.Match[bytes] | None) -> bool:
     return old is not None and new is not None and old[3] == new[3] and int(new[1], 16) == len(new[0])
 
 
-def _keys_of(lines: Iterable[re.Match[bytes] | None]) -> set[int]:
-    """Return what the object ids in lines begin with."""
-    found = set()
-    for line in lines:
-        if line is not None:
-            found |= {int(oid[:_KEY], 16) for oid in (line[2], *line[4].split(_PEELED)[1:])}
-    return found
+def _oids_of(lines: Iterable[re.Match[bytes] | None]) -> frozenset[bytes]:
+    """Return the object ids in lines."""
+    return frozenset(oid for line in lines if line is not None for oid in (line[2], *line[4].split(_PEELED)[1:]))
+
+
+def _keys_of(oids: Iterable[bytes]) -> set[int]:
+    """Return what object ids begin with."""
+    return {int(oid[:_KEY], 16) for oid in oids}
 
 
 def _ref(oid: bytes, name: bytes, more: bytes) -> RemoteRef:

@@ -159,7 +159,6 @@ class _RefLines:
         self._rest = b""
         self._blocks: list[RefBlock] = []
         self._firsts: list[bytes] = []
-        self._new: list[RefBlock] = []
         self._seen: set[bytes] = set()
 
     def so_far(self) -> list[bytes]:
@@ -190,8 +189,6 @@ class _RefLines:
             self._rest += _END
             raise
         self._rest = _END
-        if len(self._new) < len(self._blocks):
-            self._require_places()
         return self._blocks
 
     def _step(self, *, last: bool) -> bool:
@@ -214,8 +211,6 @@ class _RefLines:
                 return True
             block = block if count == len(block) else block.part(0, count)
         self._accept(block)
-        if moved is None:
-            self._new.append(block)
         return True
 
     def _end_like(self, old: RefBlock | None, limit: int) -> int:
@@ -232,7 +227,7 @@ class _RefLines:
         self._rest = self._rest[len(block.data) :]
         self._blocks.append(block)
         self._firsts.append(block.first)
-        # In order, a ref comes before those below it.
+        # In order, a ref comes before those below it, the first of which names it as their directory.
         for directory in block.directories - self._seen:
             if self._has(directory):
                 raise NotOrdinary
@@ -241,9 +236,3 @@ class _RefLines:
     def _has(self, name: bytes) -> bool:
         number = bisect_right(self._firsts, name) - 1
         return number >= 0 and self._blocks[number].find(name) is not None
-
-    def _require_places(self) -> None:
-        """See that no new ref is where others lie below, which were looked at when they were new."""
-        for block in self._new:
-            if not self._seen.isdisjoint(block.names()):
-                raise NotOrdinary

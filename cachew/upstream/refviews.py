@@ -131,4 +131,4 @@ class OidsOfRefs(Set[str]):
         """Return so many of those that sort first."""
         found = {*self._heads, *self.many.first_oids(count)}
         # Ids that begin alike, which nobody has but who made them so, are told apart the long way.
-        return sorted(found if len(found) >= count else self)[:count]
+        return sorted(found if len(found) >= count else self._all())[:count]

@@ -170,14 +170,13 @@ class RefListings:
             _, right = await self.listed(right, self._freshness.least(right.identity))
         return right
 
-    async def named(self, right: Right, wanted: Sequence[str]) -> tuple[dict[str, str], Right]:
-        """Return what the refs are that a request wants by their names, and the right to it as it is now.
+    async def named(self, right: Right, wanted: Sequence[str]) -> tuple[Listing, Right]:
+        """Return a listing of the refs that a request wants by their names, and the right to it as it is now.
 
         :raise UpstreamError: when the upstream can't be asked.
         """
         answer = await self._freshness.named(right.identity, tuple(wanted), right.authorization)
-        right, listed = await self._still(right, answer), answer.listing.by_name
-        return {name: ref.oid for name in wanted if (ref := listed.get(name)) is not None and ref.oid}, right
+        return answer.listing, await self._still(right, answer)
 
     async def listed(self, right: Right, kind: Kind) -> tuple[Answer, Right]:
         """Return what the upstream lists, and the right to it as it is now: the listing may show another repository.

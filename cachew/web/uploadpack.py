@@ -6,7 +6,7 @@ does. That choice is open until the first byte has left.
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch
 from cachew.smarthttp.mirrorpacks import MirrorRefused
 from cachew.smarthttp.request import read_command
 from cachew.smarthttp.routing import Route, Situation, decide
+from cachew.upstream.listing import Listing
 from cachew.web.access.guard import Right
 from cachew.web.packs import Packs
 from cachew.web.reflistings import RefListings
@@ -87,13 +88,20 @@ class CommandReader:
             command: GitCommand = await self._in_thread(read_command, body.pieces(), protocol)
             return command
 
-    async def resolved(self, body: Body, names: Mapping[str, str]) -> Body:
-        """Return a request with what the refs are that it wants by their names."""
+    async def resolved(self, body: Body, wanted: Sequence[str], listing: Listing) -> tuple[Body, bytes]:
+        """Return a request with what the refs are that it wants by their names, and what the answer says of them.
+
+        :raise UnknownRef: when one of them is not listed.
+        """
         if body.size <= _SHORT:
-            data = wantedrefs.asked_for(body.pieces(), names)
-        else:
-            data = await self._in_thread(wantedrefs.asked_for, body.pieces(), names)
-        return HeldBody(data, digest=hashlib.sha256(data).hexdigest())
+            return _resolved(body, wanted, listing)
+        made: tuple[Body, bytes] = await self._in_thread(_resolved, body, wanted, listing)
+        return made
+
+
+def _resolved(body: Body, wanted: Sequence[str], listing: Listing) -> tuple[Body, bytes]:
+    data, section = wantedrefs.resolved(body.pieces(), wanted, listing)
+    return HeldBody(data, digest=hashlib.sha256(data).hexdigest()), section
 
 
 class FetchAnswers:
@@ -140,11 +148,12 @@ class FetchAnswers:
         await self._listings.mirror(right)
         wanted = b""
         if isinstance(command, V2Fetch) and command.want_refs:
-            names, right = await self._listings.named(right, command.want_refs)
-            if (absent := next((name for name in command.want_refs if name not in names), None)) is not None:
-                await self._listings.tell(request, wantedrefs.unknown(absent))
+            listing, right = await self._listings.named(right, command.want_refs)
+            try:
+                body, wanted = await self._commands.resolved(body, command.want_refs, listing)
+            except wantedrefs.UnknownRef as absent:
+                await self._listings.tell(request, wantedrefs.unknown(absent.name))
                 return
-            body, wanted = await self._commands.resolved(body, names), wantedrefs.section(names)
             resolved = await self._commands.parsed(request, right.identity, body)
             assert isinstance(resolved, Fetch)
             command = resolved

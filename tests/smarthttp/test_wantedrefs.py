@@ -4,10 +4,11 @@ import pytest
 import pytest_twisted
 
 from cachew.plumbing.errors import BadRequest
-from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
+from cachew.plumbing.pktline import DELIM, FLUSH, Decoder, Packet, encode_all
 from cachew.plumbing.streams import BytesSource, Source, read_all
 from cachew.smarthttp.clientcommands import V2Fetch
-from cachew.smarthttp.wantedrefs import WithWantedRefs, asked_for, section, unknown
+from cachew.smarthttp.wantedrefs import UnknownRef, WithWantedRefs, asked_for, resolved, section, unknown
+from tests.fakes.manyrefs import HEAD, read, refs_of, told
 from tests.fakes.parsing import parse_command
 
 ONE, TWO = "1" * 40, "2" * 40
@@ -122,3 +123,18 @@ async def test_nonsense_is_not_held() -> None:
 def test_a_ref_that_there_is_not() -> None:
     """It is told in git's words."""
     assert unknown("refs/heads/none") == b"0023ERR unknown ref refs/heads/none0000"
+
+
+@pytest.mark.parametrize("count", [3, 2000])
+def test_refs_are_found_in_a_listing_however_many_are_wanted(count: int) -> None:
+    """HEAD among them; the first that isn't there is told."""
+    refs = {**refs_of(3000), "HEAD": HEAD}
+    listing = read(told(refs_of(3000)))
+    wanted = ["HEAD", *sorted(refs_of(count))]
+    body, said = resolved([request(*(f"want-ref {name}\n".encode() for name in wanted))], wanted, listing)
+    names = {name: refs[name].oid or "" for name in wanted}
+    assert set(Decoder().feed(said)) == set(Decoder().feed(section(names)))
+    assert sorted(parse_command(body, "version=2").wants) == sorted(set(names.values()))  # type: ignore[union-attr]
+    with pytest.raises(UnknownRef) as caught:
+        resolved([], [*wanted, "refs/heads/none"], listing)
+    assert caught.value.name == "refs/heads/none"

@@ -23,7 +23,7 @@ from cachew.plumbing.streams import read_all
 from cachew.plumbing.threads import Threads
 from cachew.snapshots.bundlecommands import BundleCommands
 from cachew.snapshots.bundlelist import render
-from cachew.snapshots.bundlestore import BundleStore
+from cachew.snapshots.bundlestore import LIST_LIMIT, BundleStore
 from cachew.snapshots.packbundle import PackBundles
 from cachew.snapshots.productions import Productions
 from cachew.snapshots.scratch import Scratch
@@ -95,6 +95,7 @@ def store_over(
             packs=PackBundles(processes=processes, commands=commands, threads=threads, ready_mirror=ready),
             ready_mirror=ready,
             clock=clock,
+            in_thread=threads,
         )
 
     return over
@@ -146,6 +147,18 @@ async def test_a_lost_bundle_ends_the_list(store: BundleStore, clock: FakeClock,
     assert await store.listed(INSTANCE) == ()
     assert await store.update(IDENTITY)
     assert len(await store.listed(INSTANCE)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_list_that_is_too_long_is_none(store_over: StoreOver, clock: FakeClock) -> None:
+    """Whoever wrote it: clients get along without, and the next update begins anew."""
+    cache = MemoryCache(limit=2 * LIST_LIMIT, clock=clock)
+    writer = await cache.create("git", f"bundle-list:{INSTANCE.name}")
+    await writer.write(bytes(LIST_LIMIT + 1))
+    await writer.commit()
+    store = store_over(cache)
+    assert await store.listed(INSTANCE) == ()
+    assert await store.update(IDENTITY) and len(await store.listed(INSTANCE)) == 1
 
 
 @pytest_twisted.ensureDeferred

@@ -64,6 +64,7 @@ class Bench:
             packs=cast(Any, None),
             ready_mirror=cast(Any, None),
             clock=self.clock,
+            in_thread=InlineThreads(),
         )
         self.withdrawal = Withdrawal(cache=self.cache, bundles=bundles, productions=self.productions)
 

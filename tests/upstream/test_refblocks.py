@@ -46,6 +46,15 @@ def test_its_object_ids_are_those_of_refs_and_of_what_tags_lead_to() -> None:
     assert oids.beginning_with(5) == f"{5:016x}{6:024x}"
 
 
+def test_of_refs_that_share_a_few_objects_each_is_told_once() -> None:
+    """Also after one of them has moved, and what only another one had is told no more."""
+    refs = [RemoteRef(f"refs/heads/b{number:04}", f"{number % 3:040x}") for number in range(900)]
+    block = block_of(*refs, RemoteRef("refs/tags/v1", f"{7:040x}"))
+    assert sorted(block.oids.all()) == [f"{oid:040x}" for oid in (0, 1, 2, 7)]
+    moved = block.moved(block_of(*refs, RemoteRef("refs/tags/v1", f"{8:040x}")).data)
+    assert moved is not None and sorted(moved.oids.all()) == [f"{oid:040x}" for oid in (0, 1, 2, 8)]
+
+
 def test_an_object_id_in_a_name_is_none() -> None:
     """A name may look like anything."""
     oid = "abcdef0123456789" * 2 + "abcdef01"
