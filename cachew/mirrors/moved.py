@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 
 from cachew.mirrors.kinds import MANY_REFS, Kind, is_mirrored
 from cachew.mirrors.packanswer import MOST_HAVES
@@ -109,7 +110,7 @@ def haves_of(step: Change, present: RefState, lacking: Collection[str]) -> froze
 
 def _left_by(step: Change, present: RefState, lacking: Collection[str]) -> frozenset[str]:
     """Return what refs had that have moved, and HEAD's; none where some of the new ones are not those of such refs."""
-    moved = {name: oid for name, oid in step.updates.items() if oid in lacking}
+    moved = dict(islice(((name, oid) for name, oid in step.updates.items() if oid in lacking), _FEW_MOVED + 1))
     known = len(moved) <= _FEW_MOVED and all(name in present.refs for name in moved)
     if not known or not set(lacking).issubset(moved.values()):
         return frozenset()

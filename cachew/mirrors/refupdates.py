@@ -47,7 +47,8 @@ class RefUpdates:
     async def apply(self, change: Change, now: float) -> None:
         """Bring the refs to where ``change`` says; what loses its ref is kept under a hidden one."""
         # An upstream that is pushed to all day would otherwise leave a hidden ref for every push.
-        branches = {oid for name, oid in change.updates.items() if name.startswith("refs/heads/")}
+        many = len(change.updates) >= _MANY_REFS
+        branches = await self._git.threads(_branches_in, change) if many else _branches_in(change)
         reached = await self._history.reached(change.passed, branches)
         hidden = {hidden_name(oid, now): oid for oid in change.abandoned if oid not in reached}
         if change.deletions:
@@ -101,6 +102,11 @@ class RefUpdates:
         command = self._git.commands.git(self._directory, "cat-file", "--batch-check=%(objectname) %(objecttype)")
         done = await self._work.run(command, stdin=script, timeout=QUICK, limit=LISTING_LIMIT)
         return await self._git.threads(_types_told, asked, done.stdout)
+
+
+def _branches_in(change: Change) -> set[str]:
+    """Return what branches move to."""
+    return {oid for name, oid in change.updates.items() if name.startswith("refs/heads/")}
 
 
 def _left(

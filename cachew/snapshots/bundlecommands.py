@@ -84,4 +84,4 @@ class BundleCommands:
 
 
 def _script(revisions: Sequence[str]) -> bytes:
-    return "".join(f"{revision}\n" for revision in revisions).encode("utf-8", "surrogateescape")
+    return "\n".join((*revisions, "")).encode("utf-8", "surrogateescape")
