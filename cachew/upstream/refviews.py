@@ -50,7 +50,10 @@ class TipsByName(Mapping[str, str]):
         return found.oid
 
     def __eq__(self, other: object) -> bool:
-        return self.many == other.many if isinstance(other, TipsByName) else super().__eq__(other)
+        if isinstance(other, TipsByName):
+            return self.many == other.many
+        # Before all are gone through: most mappings that are no such tips have few.
+        return isinstance(other, Mapping) and len(self) == len(other) and super().__eq__(other)
 
     __hash__ = None  # type: ignore[assignment]
 

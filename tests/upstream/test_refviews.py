@@ -1,5 +1,7 @@
 """Very many refs, asked as if they were in dictionaries and sets."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from cachew.upstream.manyrefs import ManyRefs, many_refs
@@ -57,6 +59,20 @@ def test_a_name_that_is_not_there_is_missing() -> None:
         assert "refs/heads/none" not in view and "" not in view
     with pytest.raises(KeyError):
         TipsByName(refs)["HEAD"]
+
+
+class Unread(ManyRefs):
+    """Refs that nobody may go through."""
+
+    def tips(self) -> Iterator[tuple[str, str]]:
+        raise AssertionError
+
+
+def test_many_are_told_from_few_without_being_read() -> None:
+    """When an upstream has deleted nearly all its refs, whoever compares waits for nothing."""
+    tips = TipsByName(many())
+    tips.many = Unread(None, tips.many.blocks)
+    assert tips != {"refs/heads/b00001": f"{1:040x}"} and tips != {} and tips != 7
 
 
 @pytest.mark.parametrize("sought", ["", "0", f"{1:016x}", f"{1:064x}", f"{1:039x}\u00e4", "refs/heads/b00001", 7, None])
