@@ -25,6 +25,10 @@ MOST_IDS = 1000
 """Objects that one request may ask for by their ids."""
 _PATIENCE = 20
 """How many times as long as others those wait for a fetch who can't be answered otherwise."""
+_BASES = 4
+"""Objects of a client that are tried, the first that it names, which are its newest."""
+_BASE_WAIT = 5.0
+"""Seconds that they may take: without them more is sent, and nothing else is lost."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,25 @@ class Supply:
                 raise
             return missing
 
+    async def bring_base(self, mirror: Mirror, had: Sequence[str], asker: Asker) -> None:
+        """Get some of what a client has where the mirror knows nothing of it, or all would be sent to it once more.
+
+        So it is with a workspace that has a pull request's merge commit alone, from elsewhere than this mirror.
+
+        :param had: the client's objects.
+        """
+        if not had or len(await mirror.objects.lacking(had)) < len(had):
+            return
+        if self._freshness.known.failure(mirror.identity) is not None:
+            return
+        tried = Deferred.fromCoroutine(self._try_base(mirror, had[:_BASES], asker))
+        with suppress(DeferredTimeout, TooOften):
+            await tried.addTimeout(min(self._wait, _BASE_WAIT), self._reactor)
+
+    async def _try_base(self, mirror: Mirror, oids: Sequence[str], asker: Asker) -> None:
+        self._charge(mirror, oids, asker)
+        await mirror.wanted.ensure(oids, asker.client)
+
     def _unlisted(self, mirror: Mirror, oids: Iterable[str]) -> Iterator[str]:
         return self._freshness.known.unlisted(mirror.identity, oids)
 
@@ -121,7 +144,7 @@ class Supply:
         self._charge(mirror, missing, asker)
         return await mirror.wanted.ensure(missing, asker.client, told)
 
-    def _charge(self, mirror: Mirror, missing: list[str], asker: Asker) -> None:
+    def _charge(self, mirror: Mirror, missing: Iterable[str], asker: Asker) -> None:
         """Count what is asked for by its id alone.
 
         :raise TooMany: when that is more than one request may ask for.

@@ -129,6 +129,7 @@ class _Objects:
     :param shape: a digest of the capabilities and arguments that shape the answer, as they came, without ``want``
         lines.
     :param limits: filter and depth as they came, for the log.
+    :param had: the ids of what the client says it has, where they are so few that it has no others to name.
     """
 
     wants: Sequence[str]
@@ -140,6 +141,7 @@ class _Objects:
     wanted: str = field(repr=False)
     shape: str = field(repr=False)
     limits: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
+    had: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     version = 0
 

@@ -23,6 +23,8 @@ _LIMITS = ("filter", "deepen", "deepen-since")
 _MOST_FEATURES = 64
 _MOST_EXCLUDED = 1000
 """Refs of ``deepen-not``."""
+_MOST_HAD = 32
+"""Haves that are remembered: as many as a client sends at first."""
 TOO_MANY_PREFIXES = 65_536
 """From so many prefixes of ``ls-refs`` on they are ignored and every ref is listed, as git does it in its ls-refs.c."""
 _PREFIX_BYTES = 4 * 1024 * 1024
@@ -176,6 +178,7 @@ class _Lines:
     def __init__(self, shaping: Iterable[str]) -> None:
         self.wants = Oids()
         self.haves = 0
+        self.had: list[str] = []
         self.features: set[str] = set()
         self.not_after: list[str] = []
         self.done = False
@@ -194,8 +197,10 @@ class _Lines:
             self.wants.append(_oid(value))
             return
         if name == "have":
-            _oid(value)
             self.haves += 1
+            oid = _oid(value)
+            if self.haves <= _MOST_HAD:
+                self.had.append(oid)
         elif line == "done":
             self.done = True
         else:
@@ -224,6 +229,7 @@ class _Lines:
         return {
             "wants": self.wants,
             "haves": self.haves,
+            "had": tuple(self.had) if self.haves <= _MOST_HAD else (),
             "done": self.done,
             "features": frozenset(self.features),
             "not_after": tuple(self.not_after),

@@ -207,7 +207,10 @@ class FetchAnswers:
     async def _possible_route(self, mirror: Mirror, asker: Asker, command: Fetch, situation: Situation) -> Route:
         """Decide who answers: not the mirror, when the disk keeps it from having what is wanted."""
         try:
-            return await self._route(mirror, asker, command, situation)
+            route = await self._route(mirror, asker, command, situation)
+            if route.kind is routing.RouteKind.MIRROR:
+                await self._supply.bring_base(mirror, command.had, asker)
+            return route
         except OSError as error:
             if disk_failure(error, mirror.identity.name) is None:
                 raise

@@ -287,6 +287,11 @@ class FakeSupply:
         mirror.lacks = False
         return []
 
+    async def bring_base(self, mirror: FakeMirror, had: Sequence[str], asker: object) -> None:
+        """Get what a client has."""
+        if had:
+            await self._steps.reach("base")
+
 
 class FakeFreshness:
     """Knows no refs before it is asked; lists those of an upstream then, after a while.

@@ -14,7 +14,7 @@ from cachew.mirrors.kinds import Kind, bounded
 from cachew.mirrors.refknowledge import MirroredListings
 from cachew.mirrors.wants import MOST_IDS, Asker, Ensured, Supply
 from cachew.plumbing.allowance import Allowance
-from cachew.plumbing.errors import TooMany, TooOften, UpstreamUnreachable
+from cachew.plumbing.errors import ProcessFailed, TooMany, TooOften, UpstreamUnreachable
 from cachew.plumbing.metrics import Metrics
 from cachew.upstream.listing import Listing, RemoteRef
 from tests.fakes.hearing import HearsNothing
@@ -67,6 +67,9 @@ class Shop:
 
     def missing(self, *oids: str, client: str = "10.0.0.1") -> Deferred[list[str]]:
         return Deferred.fromCoroutine(self.supply.missing(self.mirror, oids, Asker(client)))
+
+    def base(self, *oids: str) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.supply.bring_base(self.mirror, oids, Asker("10.0.0.1")))
 
     def ensure(self, refs: dict[str, str], *commits: str, client: str = "10.0.0.1") -> Deferred[Ensured]:
         return Deferred.fromCoroutine(self.supply.ensure(self.mirror, refs, commits, Asker(client)))
@@ -215,6 +218,46 @@ def test_ensuring_without_an_upstream(shop: Shop) -> None:
     shop.house.remote.current = UpstreamUnreachable("http://git.example", "down")
     assert isinstance(failure_of(shop.ensure({"refs/heads/new": ""})), UpstreamUnreachable)
     assert value_of(shop.missing(oid("5"))) == [] and value_of(shop.ensure({"refs/heads/main": ""})).fetched is False
+
+
+def test_what_a_client_has_is_brought_where_the_mirror_knows_none_of_it(shop: Shop) -> None:
+    """Of what it names first, which is its newest, so much that what it wants can be sent as what is new to it."""
+    had = ids(6, 100)
+    value_of(shop.base(*had, oid("1")))
+    value_of(shop.base())
+    assert fetches(shop.house) == []
+    value_of(shop.base(*had))
+    assert fetches(shop.house) == [had[:4]]
+    value_of(shop.base(*had))
+    assert len(fetches(shop.house)) == 1 and shop.mirror.objects.missing(had) == had[4:]
+
+
+def test_what_only_a_client_has_keeps_it_waiting_for_no_longer_than_it_takes_to_ask(shop: Shop) -> None:
+    """The upstream need not have it either, nor answer soon, nor at all; neither is any of it the client's trouble."""
+    shop.house.git.there = set()
+    value_of(shop.base(*ids(3)))
+    shop.house.git.holding = {"fetch"}
+    slow = shop.base(*ids(3))
+    shop.house.clock.advance(4)
+    assert not slow.called
+    shop.house.clock.advance(2)
+    assert value_of(slow) is None
+    shop.house.git.release(ProcessFailed("git fetch", 128, "fatal: unable to access"))
+    shop.house.git.holding = set()
+    shop.house.clock.advance(60)
+    shop.house.remote.current = UpstreamUnreachable("http://git.example", "down")
+    assert value_of(shop.missing(oid("5"))) == [oid("5")]
+    before = len(fetches(shop.house))
+    assert value_of(shop.base(*ids(3))) is None and len(fetches(shop.house)) == before
+
+
+def test_what_a_client_has_counts_as_what_it_asks_for_by_ids(shop: Shop) -> None:
+    """Beyond what one client may ask for nothing is tried."""
+    shop.house.git.there = set()
+    value_of(shop.missing(*ids(1000)))
+    value_of(shop.missing(*ids(500, 1000)))
+    before = len(fetches(shop.house))
+    assert value_of(shop.base(*ids(1, 2000))) is None and len(fetches(shop.house)) == before
 
 
 def ids(count: int, start: int = 0) -> list[str]:

@@ -86,7 +86,7 @@ def test_fetch() -> None:
     assert isinstance(command, V2Fetch)
     assert (list(command.wants), command.haves, command.done) == ([A, C], 1, True)
     assert command.features == {"thin-pack", "ofs-delta", "shallow", "deepen", "deepen-not", "filter"}
-    assert command.not_after == ("refs/tags/v1",)
+    assert (command.not_after, command.had) == (("refs/tags/v1",), (B,))
 
 
 def test_other_commands() -> None:
@@ -125,7 +125,15 @@ def test_v0_negotiation() -> None:
         body(f"want {A} no-done", f"shallow {B}", FLUSH, f"have {A}", FLUSH, f"have {B}", FLUSH), "version=1"
     )
     assert isinstance(command, V0Request)
-    assert (command.haves, command.done) == (2, False)
+    assert (command.haves, command.had, command.done) == (2, (A, B), False)
+
+
+@pytest.mark.parametrize(("haves", "remembered"), [(32, 32), (33, 0)])
+def test_what_a_client_has_is_remembered_where_that_is_little(haves: int, remembered: int) -> None:
+    """Of a long negotiation it is known only how many there were."""
+    command = v2("command=fetch", DELIM, f"want {A}", *(f"have {number:040X}" for number in range(haves)), FLUSH)
+    assert isinstance(command, V2Fetch)
+    assert command.had == tuple(f"{number:040x}" for number in range(remembered))
 
 
 @pytest.mark.parametrize(("oid", "object_format"), [(A, "sha1"), (C, "sha256")])
