@@ -236,7 +236,7 @@ class Pushes:
         :raise UpstreamError: when the upstream does not.
         """
         # The pusher's next fetch may come as soon as he has read the last piece, so each makes older listings void.
-        accepted = False
+        accepted, status = False, 0
 
         def on_piece() -> None:
             nonlocal accepted
@@ -244,8 +244,11 @@ class Pushes:
             self._changes.note(identity.name)
 
         try:
-            await self._passthrough.stream(request, identity, "git-receive-pack", on_piece=on_piece)
+            status = await self._passthrough.stream(request, identity, "git-receive-pack", on_piece=on_piece)
         finally:
+            if (not status or status >= HTTPStatus.INTERNAL_SERVER_ERROR) and request.body.ended:
+                # The upstream had all of it, and nobody has heard what became of it.
+                self._changes.note(identity.name)
             # Whoever may not push must not make this server ask its upstreams.
             if accepted:
                 self._changes.note(identity.name)

@@ -1,6 +1,8 @@
 """The routes of repositories: who answers what, after which guard, and what becomes of a push however it ends."""
 
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -20,6 +22,16 @@ OURS = "Bearer this-server"
 PIECES = 2
 
 
+@dataclass
+class Sent:
+    """A request's body.
+
+    :param ended: whether all of it has come.
+    """
+
+    ended: bool
+
+
 class House:
     """All that the routes hand requests to; each of its awaits is a step.
 
@@ -29,7 +41,7 @@ class House:
     def __init__(self, steps: Steps, *, accepts: bool = True, lets_in: bool = True) -> None:
         self._steps, self._accepts, self.lets_in = steps, accepts, lets_in
         self.refusal = UpstreamRefused("https://git.example/org/repo", status=401)
-        self.serves_files = False
+        self.serves_files, self.refused_with = False, 403
         self.seen: list[str] = []
         self.used: list[Identity] = []
         self.changed_after: list[str] = []
@@ -84,7 +96,7 @@ class House:
     ) -> int:
         await self.reach(f"pass {operation}")
         if not self._accepts:
-            return 403
+            return self.refused_with
         for number in range(PIECES if on_piece is not None else 0):
             cast(Any, on_piece)()
             await self.reach(f"piece {number}")
@@ -112,6 +124,7 @@ class Answers:
 def asked(steps: Steps, method: str, path: str, service: str | None = None, **headers: str) -> Any:
     request = FakeRequest(steps, method=method.encode(), **headers)
     request.raw_path = path.encode()
+    request.body = Sent(False)
     request.args = {b"service": [service.encode()]} if service else {}
     return request
 
@@ -258,6 +271,16 @@ def test_a_push_voids_listings_with_every_piece() -> None:
     assert house.pushes == [IDENTITY]
 
 
+@pytest.mark.parametrize(("status", "noted"), [(504, True), (500, True), (401, False), (403, False), (413, False)])
+def test_a_push_whose_end_nobody_knows(status: int, noted: bool) -> None:
+    """A proxy that gave up waiting says nothing of what the host has taken: refs are asked for anew."""
+    steps = Steps(slow=False)
+    house, request = House(steps, accepts=False), asked(steps, "POST", f"{REPOSITORY}/git-receive-pack")
+    house.refused_with, request.body.ended = status, True
+    value_of(Deferred.fromCoroutine(house.routes.handle(request)))
+    assert (bool(house.changed_after), house.pushes) == (noted, [])
+
+
 @pytest.mark.parametrize(("service", "operation"), [(None, "git-receive-pack"), ("git-receive-pack", "info/refs")])
 def test_who_may_not_push_makes_nobody_ask(service: str | None, operation: str) -> None:
     """A push that the upstream refuses voids nothing and has nothing fetched."""
@@ -268,13 +291,18 @@ def test_who_may_not_push_makes_nobody_ask(service: str | None, operation: str) 
 
 
 class Push:
-    """One push, which is disturbed; what was accepted of it must have been told."""
+    """One push, which is disturbed; what was accepted of it, or may have been, must have been told.
 
-    def __init__(self, steps: Steps) -> None:
-        self._steps, self.house = steps, House(steps)
+    :param sent: whether all of it had come before.
+    """
+
+    def __init__(self, steps: Steps, *, sent: bool) -> None:
+        self._steps, self.house, self._sent = steps, House(steps), sent
 
     def work(self) -> Sequence[Coroutine[Any, Any, object]]:
-        return [self._answered(asked(self._steps, "POST", f"{REPOSITORY}/git-receive-pack"))]
+        request = asked(self._steps, "POST", f"{REPOSITORY}/git-receive-pack")
+        request.body.ended = self._sent
+        return [self._answered(request)]
 
     async def _answered(self, request: Any) -> None:
         try:
@@ -288,14 +316,19 @@ class Push:
     def left(self) -> list[str]:
         accepted = any(name.startswith("piece") for name in self.house.seen)
         told = self.house.pushes == [IDENTITY] and self.house.changed_after[-1:] == [self.house.seen[-1]]
-        silent = not self.house.pushes and not self.house.changed_after
+        silent = not self.house.pushes and bool(self.house.changed_after) == self._sent
         return [] if (told if accepted else silent) else [f"a push that ended after {self.house.seen[-1]} is not told"]
 
 
+@pytest.mark.parametrize("sent", [True, False])
 @pytest.mark.parametrize("slow", [True, False])
-def test_a_push_that_ends_anywhere_is_told(slow: bool) -> None:
-    """Whether its client leaves or anything fails, at whichever await: what may have been accepted is looked for."""
-    found = [f"{disturbance}: {left}" for disturbance, left in disturbances(Push, slow=slow) if left]
+def test_a_push_that_ends_anywhere_is_told(slow: bool, sent: bool) -> None:
+    """Whether its client leaves or anything fails, at whichever await: what may have been accepted is looked for.
+
+    Nothing was accepted of a push that hasn't come whole.
+    """
+    push = partial(Push, sent=sent)
+    found = [f"{disturbance}: {left}" for disturbance, left in disturbances(push, slow=slow) if left]
     assert not found, "\n".join(found)
 
 
