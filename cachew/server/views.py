@@ -102,7 +102,7 @@ def make_pages(
     :param policy: tells who a client is.
     :param fleet: the replicas.
     """
-    pages = Pages(version=runtime.environment.version)
+    pages = Pages(version=runtime.environment.version, reactor=runtime.reactor)
     return [
         DashboardRoutes(
             access=access,

@@ -15,6 +15,7 @@ from werkzeug.http import parse_accept_header
 
 from cachew.http.conditional import evaluate
 from cachew.http.requests import StreamingRequest, allow_methods
+from cachew.plumbing.shared import Shared
 from cachew.upstream.outages import Outage
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.sessions import Session
@@ -63,6 +64,7 @@ class DashboardRoutes:
         self._pages = pages
         self._traffic = traffic
         self._outages = outages
+        self._looks: Shared[tuple[Choice, str], dict[str, Any]] = Shared()
 
     def mount(self, app: Klein) -> None:
         """Register the routes."""
@@ -75,7 +77,7 @@ class DashboardRoutes:
         """Tell whoever opens the server's address what this is and where to go."""
         allow_methods(request, "GET")
         if "text/html" in header(request, "Accept"):
-            return self._pages.render(request, "entrance.html", None)
+            return await self._pages.render(request, "entrance.html", None)
         request.setHeader(b"Content-Type", b"text/plain; charset=utf-8")
         return _ENTRANCE
 
@@ -85,7 +87,7 @@ class DashboardRoutes:
         return await self._access.or_login(request, self._shown)
 
     async def _shown(self, request: StreamingRequest, session: Session | None) -> bytes:
-        return self._pages.render(request, "dashboard.html", session, ages=True, **await self._facts(request))
+        return await self._pages.render(request, "dashboard.html", session, ages=True, **await self._facts(request))
 
     async def live(self, request: StreamingRequest) -> bytes:
         """Return the part of the page that changes, unless the browser shows it already.
@@ -95,7 +97,7 @@ class DashboardRoutes:
         """
         allow_methods(request, "GET")
         session = self._access.require(request)
-        part = self._pages.render(request, "live.html", session, ages=False, **await self._facts(request))
+        part = await self._pages.render(request, "live.html", session, ages=False, **await self._facts(request))
         request.setHeader(b"Vary", b"Accept-Encoding")
         if parse_accept_header(header(request, "Accept-Encoding"))["gzip"]:
             request.setHeader(b"Content-Encoding", b"gzip")
@@ -103,9 +105,13 @@ class DashboardRoutes:
         return _unless_known(request, part)
 
     async def _facts(self, request: StreamingRequest) -> dict[str, Any]:
+        """Return what is shown to everybody who may see it at all, and asks for the same meanwhile."""
+        choice, span = chosen(request), SPANS.get(query_field(request, "span"), HOUR)
+        return await self._looks.run((choice, span.name), lambda: self._look(choice, span))
+
+    async def _look(self, choice: Choice, span: TrafficWindow) -> dict[str, Any]:
         overview = await self._status.overview()
-        span = SPANS.get(query_field(request, "span"), HOUR)
-        page = await self._table.page(chosen(request))
+        page = await self._table.page(choice)
         served = sorted(overview.served.items(), key=lambda item: -item[1])
         return {
             "overview": overview,

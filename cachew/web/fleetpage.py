@@ -102,7 +102,7 @@ class FleetPage:
         except CachewError as error:
             trouble = str(error)
         views = [view_of(replica, present.at, own=replica is present) for replica in (present, *others)]
-        return self._pages.render(
+        return await self._pages.render(
             request,
             "fleet.html",
             session,

@@ -53,13 +53,13 @@ class LoginRoutes:
             if wait := self._attempts.take(self._client_of(request), 1):
                 raise TooOften("too many attempts to log in from this address", wait)
             good = self._access.is_token((await form_field(request, "token")).strip())
-            return self._logged_in(request, good, "That is not the admin token.")
+            return await self._logged_in(request, good, "That is not the admin token.")
         code = query_field(request, "code")
         if code and request.method == b"GET":
-            return self._logged_in(
+            return await self._logged_in(
                 request, self._access.redeem(code), "That link was used already, or is older than an hour."
             )
-        return self._pages.render(request, "login.html", None, message="")
+        return await self._pages.render(request, "login.html", None, message="")
 
     async def logout(self, request: StreamingRequest) -> bytes:
         """Log a browser out."""
@@ -71,9 +71,9 @@ class LoginRoutes:
         request.setHeader(b"Location", b"/admin/login")
         return b"logged out\n"
 
-    def _logged_in(self, request: StreamingRequest, good: bool, complaint: str) -> bytes:
+    async def _logged_in(self, request: StreamingRequest, good: bool, complaint: str) -> bytes:
         if not good:
-            return self._pages.render(request, "login.html", None, message=complaint)
+            return await self._pages.render(request, "login.html", None, message=complaint)
         self._access.open_session(request)
         # Not a redirect: a browser that came from elsewhere would follow it without the new cookie.
-        return self._pages.render(request, "welcome.html", None)
+        return await self._pages.render(request, "welcome.html", None)

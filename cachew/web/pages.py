@@ -7,6 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.units import format_size
 from cachew.web.access.sessions import Session
@@ -17,15 +20,20 @@ if TYPE_CHECKING:
 
 
 class Pages:
-    """Renders templates.
+    """Renders templates, one in each turn of the reactor: what machines ask for comes between any two.
 
     :param version: cachew's, to show.
+    :param reactor: whose turns they are.
     :param nonce: makes the unguessable word that allows a page's own script and style.
     """
 
-    def __init__(self, *, version: str, nonce: Callable[[], str] = secrets.token_urlsafe) -> None:
+    def __init__(
+        self, *, version: str, reactor: IReactorTime, nonce: Callable[[], str] = secrets.token_urlsafe
+    ) -> None:
         self._version = version
+        self._reactor = reactor
         self._nonce = nonce
+        self._turn = DeferredLock()
 
     @cached_property
     def _templates(self) -> "Environment":
@@ -46,8 +54,10 @@ class Pages:
         }
         return templates
 
-    def render(self, request: StreamingRequest, template: str, session: Session | None, **facts: Any) -> bytes:
+    async def render(self, request: StreamingRequest, template: str, session: Session | None, **facts: Any) -> bytes:
         """Render a page, whose own script and style are all that may run."""
+        await self._turn.acquire()
+        self._reactor.callLater(0, self._turn.release)
         nonce = self._nonce()
         policy = (
             f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "

@@ -111,4 +111,6 @@ class RepositoryPage:
         if not name:
             raise BadRequest("name which repository: ?name=host/path")
         facts = await self._facts.of(self._grammar.from_decoded(name))
-        return self._pages.render(request, "repository.html", session, busy_states=BUSY_STATES, notice=notice, **facts)
+        return await self._pages.render(
+            request, "repository.html", session, busy_states=BUSY_STATES, notice=notice, **facts
+        )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.testing import StringTransport
 
 from cachew.config.inforce import Reloaded
@@ -79,6 +80,8 @@ class FakeOperations:
         self.others: dict[str, str] = {}
         self.known: list[RepositoryStatus] = []
         self.failing: list[str] = []
+        self.looks: list[Choice] = []
+        self.until: Deferred[None] = succeed(None)
         self.counts = {"mirror": 4210, "pack cache": 2930, "upstream": 184, "memory": 9120}
 
     def unready(self) -> str:
@@ -138,6 +141,9 @@ class FakeOperations:
         ]
 
     async def page(self, choice: Choice, count: int = PAGE) -> Page:
+        self.looks.append(choice)
+        await self.until
+
         def is_meant(one: RepositoryStatus) -> bool:
             kinds = {one.state, *(["error"] if one.error else []), *(["stale"] if one.stale else [])}
             host = one.name.partition("/")[0]
@@ -213,6 +219,16 @@ class Response:
         return json.loads(self.body)
 
 
+def response_of(wire: Wire) -> Response:
+    """Return what came back."""
+    head, _, content = wire.value().partition(b"\r\n\r\n")
+    first, *rest = head.decode().split("\r\n")
+    pairs = [(name, value) for name, _, value in (line.partition(": ") for line in rest)]
+    if ("Transfer-Encoding", "chunked") in pairs:
+        content = _unchunked(content)
+    return Response(int(first.split(" ")[1]), pairs, content)
+
+
 class AdminFront:
     """The routes and what they act on."""
 
@@ -224,7 +240,7 @@ class AdminFront:
         self.outages: list[Outage] = []
         self.records = MemoryRecords()
         self.traffic = FakeTraffic()
-        pages = Pages(version="1.2")
+        pages = Pages(version="1.2", reactor=self.clock)
         self.access = AdminAccess(
             token=lambda: TOKEN,
             host_names=["cachew.example"],
@@ -306,18 +322,26 @@ class AdminFront:
         encoding: str = "utf-8",
     ) -> Response:
         """Send a request and return its response."""
+        return response_of(self.send(target, method, headers=headers, body=body, encoding=encoding))
+
+    def send(
+        self,
+        target: str,
+        method: str = "GET",
+        *,
+        headers: dict[str, str] | None = None,
+        body: bytes = b"",
+        encoding: str = "utf-8",
+    ) -> Wire:
+        """Send a request and return where its response will be."""
+        self.clock.advance(0)
         transport = Wire()
         channel: Any = self.site.buildProtocol(None)
         channel.makeConnection(transport)
         fields = {"Host": "localhost:8080", "Connection": "close", "Content-Length": str(len(body))} | (headers or {})
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
         channel.dataReceived("\r\n".join(lines).encode(encoding) + body)
-        head, _, content = transport.value().partition(b"\r\n\r\n")
-        first, *rest = head.decode().split("\r\n")
-        pairs = [(name, value) for name, _, value in (line.partition(": ") for line in rest)]
-        if ("Transfer-Encoding", "chunked") in pairs:
-            content = _unchunked(content)
-        return Response(int(first.split(" ")[1]), pairs, content)
+        return transport
 
     def log_in(self) -> dict[str, str]:
         """Log a browser in and return the headers that it sends from then on."""

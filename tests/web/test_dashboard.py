@@ -5,13 +5,14 @@ import re
 from dataclasses import replace
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from cachew.upstream.outages import Outage
 from cachew.web.dashboard import shares
 from cachew.web.pages import age, ago, counted
 from cachew.web.repositorytable import PAGE
 from cachew.web.statuses import RepositoryStatus
-from tests.web.adminfront import NOW, TOKEN, AdminFront, Response, repositories
+from tests.web.adminfront import NOW, TOKEN, AdminFront, Response, repositories, response_of
 
 
 def page(front: AdminFront, target: str = "/admin/") -> str:
@@ -72,6 +73,23 @@ def test_shows_the_server() -> None:
     html = page(AdminFront())
     for shown in ("9,120", "pack cache", "2,930", "81 GB of 250 GB", "gitlab.com/gitlab-org/gitlab", "25 h", "ready"):
         assert shown in html
+
+
+def test_who_asks_for_the_same_page_meanwhile_has_a_part_in_it() -> None:
+    """What there is to see is looked at once, and again for who comes later; each browser gets a page of its own."""
+    front, until = AdminFront(), Deferred[None]()
+    browsers = [front.log_in() for _ in range(2)]
+    front.operations.until = until
+    wires = [front.send("/admin/", headers=one) for one in browsers for _ in range(2)]
+    wires.append(front.send("/admin/live?name=x", headers=browsers[0]))
+    assert len(front.operations.looks) == 2
+    until.callback(None)
+    front.clock.pump([0] * len(wires))
+    pages = [response_of(wire).body for wire in wires]
+    csrf = [re.findall(rb'name="csrf" content="([^"]+)"', page)[0] for page in pages[:4]]
+    assert csrf[0] == csrf[1] != csrf[2] == csrf[3] and b'id="list"' in pages[4]
+    page(front)
+    assert len(front.operations.looks) == 3
 
 
 def test_an_empty_server_says_how_to_begin() -> None:

@@ -4,12 +4,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.http_headers import Headers
 
 from cachew.web.pages import Pages, age, ago, counted, duration, moment, percent, size
 from cachew.web.unrestricted import Unrestricted
+from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import FakeRequest, Steps
-from tests.fakes.settled import result_of
+from tests.fakes.settled import result_of, value_of
 
 
 @pytest.mark.parametrize(
@@ -63,16 +65,34 @@ def test_a_size() -> None:
 def test_a_page_lets_nothing_run_that_is_not_its_own() -> None:
     """Its word is another each time, and what it shows is no part of the page."""
     words = iter(["first", "second"])
-    pages = Pages(version="1.0", nonce=lambda: next(words))
+    clock = FakeClock()
+    pages = Pages(version="1.0", reactor=clock, nonce=lambda: next(words))
     request = cast(Any, FakeRequest(Steps(slow=False)))
     for word in ("first", "second"):
-        page = pages.render(request, "login.html", None, message="<b>\udcff & 'x'")
+        page = value_of(Deferred.fromCoroutine(pages.render(request, "login.html", None, message="<b>\udcff & 'x'")))
+        clock.advance(0)
         (policy,) = request.responseHeaders.getRawHeaders("Content-Security-Policy")
         assert f"script-src 'nonce-{word}'" in policy
         assert "default-src 'none'" in policy
         assert b"<b>" not in page
         assert rb"&lt;b&gt;\udcff &amp;" in page
     assert request.responseHeaders.getRawHeaders("Cache-Control") == ["no-store"]
+
+
+def test_others_have_their_turn_between_two_pages() -> None:
+    """However many are asked for at once; who goes away meanwhile takes nobody's turn."""
+    clock = FakeClock()
+    pages = Pages(version="1.0", reactor=clock)
+    asked = [
+        Deferred.fromCoroutine(pages.render(cast(Any, FakeRequest(Steps(slow=False))), "welcome.html", None))
+        for _ in range(4)
+    ]
+    assert [one.called for one in asked] == [True, False, False, False]
+    asked[1].addErrback(lambda failure: failure.trap(CancelledError) and None).cancel()
+    readiness = list[bool]()
+    clock.callLater(0, lambda: readiness.extend(one.called for one in asked))
+    clock.advance(0)
+    assert readiness == [True, True, True, False] and value_of(asked[3])
 
 
 def test_where_the_operator_has_laid_down_nothing() -> None:
