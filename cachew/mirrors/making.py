@@ -5,6 +5,7 @@ that one held besides was perhaps never meant for those who may read this one.
 """
 
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,17 +94,18 @@ class Making:
         if not of_listing(listing).refs:
             raise NotFound(f"{self._identity.name} has no branches yet")
         repository = Repository(directory=directory, object_format=listing.object_format, git=self._git)
-        seeded = seed is not None and await self._seeded(instance, directory, seed)
-        unfetched: Mapping[Tip, ProcessFailed] = {}
-        if seeded:
-            # Its packs hold what their first owner had, of which only what the refs reach was looked at.
-            repository.intake.links.doubt()
-        if not (seeded and await self._completed(repository, instance, listing)):
-            if seed is not None:
-                cloning()
-            unfetched = await self._cloned(repository, instance, listing, donor)
-            instance = await self._recognised(repository, instance, listing)
-        repository.objects.close()
+        # What is open of its packs would take up the disk though they were removed.
+        with closing(repository.objects):
+            seeded = seed is not None and await self._seeded(instance, directory, seed)
+            unfetched: Mapping[Tip, ProcessFailed] = {}
+            if seeded:
+                # Its packs hold what their first owner had, of which only what the refs reach was looked at.
+                repository.intake.links.doubt()
+            if not (seeded and await self._completed(repository, instance, listing)):
+                if seed is not None:
+                    cloning()
+                unfetched = await self._cloned(repository, instance, listing, donor)
+                instance = await self._recognised(repository, instance, listing)
         await self._verify(repository)
         return Made(instance, listing, listed_at, unfetched)
 

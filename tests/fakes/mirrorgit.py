@@ -17,6 +17,7 @@ from cachew.mirrors.making import Seed
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.mirroring import Mirroring, MirrorRoom
 from cachew.mirrors.mirrorroot import MirrorRoot
+from cachew.mirrors.packindex import OpenIndexes
 from cachew.mirrors.resources import MirrorListeners, MirrorResources
 from cachew.mirrors.succession import Succession
 from cachew.plumbing.background import Background
@@ -239,6 +240,7 @@ class MirrorHouse:
         self.standing = OneInstance()
         self.free = 1000
         self.fetches, self.by_id = Slots(limit=1), Slots(limit=8)
+        self.indexes = OpenIndexes()
         threads = cast(Any, InlineThreads())
         resources = MirrorResources(
             git=GitRunner(
@@ -247,6 +249,7 @@ class MirrorHouse:
                 threads=threads,
                 fetches=self.fetches,
                 by_id=self.by_id,
+                indexes=self.indexes,
             ),
             reactor=self.clock,
             clock=self.clock,
