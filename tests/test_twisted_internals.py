@@ -18,7 +18,7 @@ from twisted.web._newclient import HTTPClientParser, TransportProxyProducer
 from zope.interface import implementer
 
 from cachew.plumbing.wideprocess import WideProcess
-from cachew.upstream.agent import SystemAndFile
+from cachew.upstream.tlsfiles import SystemAndFile
 
 
 class Wire(FileDescriptor):

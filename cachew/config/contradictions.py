@@ -14,6 +14,7 @@ from cachew.config.namepatterns import is_pattern, pattern_of
 from cachew.config.rulepaths import no_host, no_route
 from cachew.config.rules import Asked, lets_in_without_token
 from cachew.config.settings import Settings
+from cachew.config.upstreams import Upstream
 from cachew.plumbing.errors import BadPath, UnknownPath
 from cachew.plumbing.percent import decoded_text
 
@@ -77,6 +78,7 @@ def _upstreams(settings: Settings) -> Iterator[Problem]:
             yield Problem(("upstreams", "*", "url"), 'must not be set; "*" stands for every public host at its own URL')
         if host == "*" and upstream.ca_file is not None:
             yield Problem(("upstreams", "*", "ca-file"), "must not be set; name the host whose authority it is")
+        yield from _client_certificate(host, upstream)
         if host == "*" and upstream.credential_headers:
             message = "must not be set; name the host that its clients prove themselves to"
             yield Problem(("upstreams", "*", "credential-headers"), message)
@@ -87,6 +89,14 @@ def _upstreams(settings: Settings) -> Iterator[Problem]:
             yield Problem(path, "must not be set without a proxy of its own")
         if upstream.ca_file is not None and upstream.url is not None and urlsplit(upstream.url).scheme == "http":
             yield Problem(("upstreams", host, "ca-file"), "must not be set where url is http, which has no certificate")
+
+
+def _client_certificate(host: str, upstream: Upstream) -> Iterator[Problem]:
+    path = ("upstreams", host, "client-certificate-file")
+    if upstream.client_certificate_file is not None and host == "*":
+        yield Problem(path, "must not be set; name the host that wants to see it")
+    elif upstream.client_certificate_file is not None and urlsplit(upstream.url or "").scheme == "http":
+        yield Problem(path, "must not be set where url is http, which shows none")
 
 
 def _proxy(settings: Settings) -> Iterator[Problem]:

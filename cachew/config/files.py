@@ -78,6 +78,9 @@ def _files(settings: Settings) -> Iterator[tuple[_Where, Path, _Check]]:
     for host, upstream in settings.upstreams.items():
         if upstream.ca_file is not None:
             yield ("upstreams", host, "ca-file"), upstream.ca_file, _certificates
+        if upstream.client_certificate_file is not None:
+            where = ("upstreams", host, "client-certificate-file")
+            yield where, upstream.client_certificate_file, _certificate_and_key
         if upstream.proxy_credentials_file is not None:
             yield ("upstreams", host, "proxy-credentials-file"), upstream.proxy_credentials_file, _user_and_password
     if settings.proxy.credentials_file is not None:
@@ -107,6 +110,15 @@ def _certificates(content: bytes) -> str:
     except ValueError:
         found = []
     return "" if found else "holds no certificate in PEM form"
+
+
+def _certificate_and_key(content: bytes) -> str:
+    try:
+        key = load_pem_private_key(content, None)
+        first = load_pem_x509_certificates(content)[0]
+    except (ValueError, TypeError):
+        return "holds no certificate and private key in PEM form without a password"
+    return "" if first.public_key() == key.public_key() else "holds a certificate first that is not its key's"
 
 
 def _token(content: bytes) -> str:

@@ -26,6 +26,12 @@ class Upstream(Section):
     ca_file: FilePath | None = key(
         None, "PEM file of the authority that signed its certificate.", example='"/etc/cachew/ca.pem"'
     )
+    client_certificate_file: FilePath | None = key(
+        None,
+        "PEM file of the certificate, its chain and its key that the server shows it, for all clients: for a gate that "
+        "machines pass, never one that is somebody's login there.",
+        example='"/etc/cachew/client.pem"',
+    )
     suffix: Literal["auto", ".git", ""] | None = key(
         None,
         'What its repositories\' names end in: ".git", nothing, or "auto" for what each is found to answer; by default '

@@ -52,7 +52,7 @@ class CommandSettings:
     :param silence: how long an upstream may be silent, in seconds.
     :param user_agent: what they call themselves to upstreams.
     :param window_memory: memory for the delta search of one thread, as git writes it (``256m``).
-    :param ca_files: for upstreams with an authority of their own: URL prefix to PEM file.
+    :param of_upstreams: git's settings for single upstreams, such as which authority is trusted there.
     """
 
     path: str
@@ -61,7 +61,7 @@ class CommandSettings:
     window_memory: str = "256m"
     silence: float = 60
     user_agent: str = "git/2 cachew/0"
-    ca_files: Mapping[str, Path] = field(default_factory=dict)
+    of_upstreams: Mapping[str, str] = field(default_factory=dict)
 
 
 class GitCommands:
@@ -97,9 +97,9 @@ class GitCommands:
             "GIT_ALLOW_PROTOCOL": "http:https",
             "GIT_LFS_SKIP_SMUDGE": "1",
         }
-        trust = [(f"http.{url}.sslCAInfo", str(file)) for url, file in self._settings.ca_files.items()]
+        single = self._settings.of_upstreams.items()
         silence = ("http.lowSpeedTime", str(max(1, math.ceil(self._settings.silence))))
-        entries = [*_SAFE.items(), silence, ("http.userAgent", self.user_agent), *trust, *pairs]
+        entries = [*_SAFE.items(), silence, ("http.userAgent", self.user_agent), *single, *pairs]
         env["GIT_CONFIG_COUNT"] = str(len(entries))
         for number, (key, value) in enumerate(entries):
             env[f"GIT_CONFIG_KEY_{number}"] = key

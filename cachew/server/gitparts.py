@@ -1,5 +1,8 @@
 """Git at work on mirrors: how it is called, and in which places it runs."""
 
+from collections.abc import Iterator, Mapping
+
+from cachew.config.upstreams import Upstream
 from cachew.mirrors.commands import CommandSettings, GitCommands
 from cachew.mirrors.gitrunner import GitRunner
 from cachew.mirrors.packindex import OpenIndexes
@@ -21,9 +24,19 @@ def make_commands(runtime: Runtime) -> GitCommands:
             window_memory=str(settings.git.pack_window_memory),
             silence=max(settings.git.first_byte_timeout, settings.git.idle_timeout),
             user_agent=runtime.user_agent,
-            ca_files={u.url or f"https://{name}/": u.ca_file for name, u in settings.upstreams.items() if u.ca_file},
+            of_upstreams=dict(_tls_settings(settings.upstreams)),
         )
     )
+
+
+def _tls_settings(upstreams: Mapping[str, Upstream]) -> Iterator[tuple[str, str]]:
+    """Yield what git is told of upstreams with an authority of their own, or that want to see a certificate."""
+    for name, upstream in upstreams.items():
+        section, own = f"http.{upstream.url or f'https://{name}/'}", upstream.client_certificate_file
+        if upstream.ca_file is not None:
+            yield f"{section}.sslCAInfo", str(upstream.ca_file)
+        if own is not None:
+            yield from ((f"{section}.{key}", str(own)) for key in ("sslCert", "sslKey"))
 
 
 def make_indexes(runtime: Runtime) -> OpenIndexes:

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
-from urllib.parse import urlsplit
 
 from treq.client import HTTPClient
 
@@ -33,6 +32,7 @@ from cachew.upstream.proxies import CredentialsFile, GitConnections, Proxies, Pr
 from cachew.upstream.redirects import Redirects
 from cachew.upstream.remotes import Remotes
 from cachew.upstream.spellings import Spellings
+from cachew.upstream.tlsfiles import TlsFiles
 from cachew.web.access.redirectrules import RedirectRules
 
 _API_TIMEOUT = 30.0
@@ -76,11 +76,7 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
         connect_timeout=settings.git.connect_timeout,
         user_agent=runtime.user_agent,
         traced=settings.tracing.endpoint is not None,
-        ca_files={
-            urlsplit(upstream.url or f"https://{name}").hostname or name: upstream.ca_file
-            for name, upstream in settings.upstreams.items()
-            if upstream.ca_file
-        },
+        tls=_tls_files(settings),
     )
     runtime.metrics.begin_hosts(hosts.labels)
     own = CredentialMaker(
@@ -151,6 +147,16 @@ def make_upstream(runtime: Runtime, *, records: Records) -> UpstreamParts:
 def _json_api(url: str, agents: Agents, reactor: Any) -> JsonApi:
     http = HTTPClient(agents.pooled)
     return JsonApi(url=url, http=http, reactor=reactor, timeout=_API_TIMEOUT, limit=_API_LIMIT)
+
+
+def _tls_files(settings: Settings) -> TlsFiles:
+    places = [(origin(one.url or f"https://{name}/"), one) for name, one in settings.upstreams.items() if name != ANY]
+    return TlsFiles(
+        authorities={host: one.ca_file for (_, host, _), one in places if one.ca_file},
+        own={
+            (host, port): one.client_certificate_file for (_, host, port), one in places if one.client_certificate_file
+        },
+    )
 
 
 def _urls(settings: Settings) -> Mapping[str, str | None]:

@@ -1,25 +1,19 @@
 """Connections to upstreams: pooled, verified, and only to addresses that may be talked to."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from OpenSSL.SSL import Context
 from OpenSSL.SSL import Error as SSLError
-from twisted.internet import ssl
-from twisted.internet._sslverify import IOpenSSLTrustRoot
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import (
-    IOpenSSLClientConnectionCreator,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
 )
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
@@ -30,6 +24,7 @@ from cachew.upstream.checked_endpoint import CheckedEndpoint
 from cachew.upstream.hosts import AddressRefused, Hosts
 from cachew.upstream.proxies import Proxies, Proxy, ThroughProxies
 from cachew.upstream.responseheads import GenerousPool
+from cachew.upstream.tlsfiles import TlsFiles
 from cachew.upstream.tunnel import TunnelEndpoint
 from cachew.upstream.useragent import TracedAgent
 
@@ -41,21 +36,8 @@ KEPT_FOR = 45
 
 NO_PROXIES = Proxies()
 """All upstreams are reached directly."""
-
-
-@implementer(IOpenSSLTrustRoot)
-class SystemAndFile:
-    """Trusts what the system trusts and the certificates of one more file.
-
-    :param path: a PEM file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def _addCACertsToContext(self, context: Context) -> None:
-        context.set_default_verify_paths()
-        context.load_verify_locations(str(self._path))
+NO_FILES = TlsFiles()
+"""What the system trusts is trusted, and nothing is shown."""
 
 
 @implementer(IAgentEndpointFactory)
@@ -65,7 +47,7 @@ class Endpoints:
     :param reactor: the reactor.
     :param hosts: says which hosts may have private addresses.
     :param timeout: seconds that connecting may take.
-    :param ca_files: host, as in a URL without its port, to certificates to trust there besides the system's.
+    :param tls: what is trusted and shown in TLS.
     :param proxies: what leads to them.
     """
 
@@ -75,32 +57,20 @@ class Endpoints:
         reactor: Any,
         hosts: Hosts,
         timeout: float,
-        ca_files: Mapping[str, Path] | None = None,
+        tls: TlsFiles = NO_FILES,
         proxies: Proxies = NO_PROXIES,
     ) -> None:
         self._reactor = reactor
         self._hosts = hosts
         self._timeout = timeout
         self._proxies = proxies
-        self._ca_files = dict(ca_files or {})
-        # Making a TLS context reads the system's certificates, which takes milliseconds; each host's is made once.
-        self._tls = lru_cache(maxsize=256)(self._connection_creator)
-
-    def _connection_creator(self, host: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        file = self._ca_files.get(host.decode("ascii"))
-        trust = ssl.platformTrust() if file is None else SystemAndFile(file)
-        policy = BrowserLikePolicyForHTTPS(trustRoot=trust)
-        creator: IOpenSSLClientConnectionCreator = policy.creatorForNetloc(host, port)
-        make = getattr(creator, "_createConnection", None)
-        if make is not None:
-            # Newer releases of Twisted make the context when there is a connection, where its failure is nobody's; made
-            # now, it is the request's.
-            make.__self__.getContext()
-        return creator
+        self._files = tls
+        self._tls = lru_cache(maxsize=256)(tls.connecting)
 
     def _within_tls(self, host: bytes, port: int, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
         try:
-            creator = self._tls(host, port)
+            name = host.decode("ascii")
+            creator = self._tls(name, port, self._files.version(name, port))
         except (SSLError, UnicodeError) as error:
             return RefusedEndpoint(error)
         wrapped: IStreamClientEndpoint = wrapClientTLS(creator, endpoint)
@@ -199,7 +169,7 @@ def make_agents(
     hosts: Hosts,
     connect_timeout: float,
     user_agent: str,
-    ca_files: Mapping[str, Path] | None = None,
+    tls: TlsFiles = NO_FILES,
     proxies: Proxies = NO_PROXIES,
     traced: bool = False,
 ) -> Agents:
@@ -208,11 +178,11 @@ def make_agents(
     :param hosts: says which hosts may have private addresses.
     :param connect_timeout: seconds that connecting may take, name resolution included.
     :param user_agent: what this server calls itself where no client is asked for.
-    :param ca_files: host to a PEM file of certificates to trust there besides the system's.
+    :param tls: what is trusted and shown in TLS.
     :param proxies: what leads to upstreams.
     :param traced: whether requests are parts of traces.
     """
-    endpoints = Endpoints(reactor=reactor, hosts=hosts, timeout=connect_timeout, ca_files=ca_files, proxies=proxies)
+    endpoints = Endpoints(reactor=reactor, hosts=hosts, timeout=connect_timeout, tls=tls, proxies=proxies)
 
     def agent(pool: HTTPConnectionPool) -> IAgent:
         direct = Agent.usingEndpointFactory(reactor, endpoints, pool=pool)

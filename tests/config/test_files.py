@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
@@ -12,12 +13,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from cachew.config.files import file_problems
 from cachew.config.load import ConfigErrors, load
+from tests.functional.certificates import Authority
 
 TOKEN = "[[credentials]]\nkind = 'token'\nurl-prefix = 'https://h/'\ntoken-file = '{}'"
 NETRC = "[[credentials]]\nkind = 'netrc'\nurl-prefix = 'https://h/'\nfile = '{}'"
 APP = "[[credentials]]\nkind = 'github-app'\nurl-prefix = 'https://h/'\napp-id = '1'\nprivate-key-file = '{}'"
 ADMIN = "[admin]\ntoken-file = '{}'"
 CA = "[upstreams.h]\nca-file = '{}'"
+OWN = "[upstreams.h]\nclient-certificate-file = '{}'"
 KEYS = "[manhole]\nlisten = 'tcp:1:interface=127.0.0.1'\nauthorized-keys = '{}'"
 PROXY = "[proxy]\nurl = 'http://p:1'\ncredentials-file = '{}'"
 OWN_PROXY = "[upstreams.h]\nproxy = 'http://p:1'\nproxy-credentials-file = '{}'"
@@ -29,11 +32,14 @@ EVERY = [
     (APP, "credentials[0].private-key-file"),
     (ADMIN, "admin.token-file"),
     (CA, "upstreams.h.ca-file"),
+    (OWN, "upstreams.h.client-certificate-file"),
     (KEYS, "manhole.authorized-keys"),
 ]
 
 RSA = rsa_key(65537, 2048)
 PEM = RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+with TemporaryDirectory() as directory:
+    SHOWN = Authority(Path(directory)).server_pem("client").decode()
 
 
 def complaints(config: str, file: Path) -> list[str]:
@@ -97,6 +103,14 @@ def test_a_directory_whose_link_leads_to_itself(tmp_path: Path) -> None:
         (APP, PEM, ""),
         (CA, "secret", "holds no certificate in PEM form"),
         (CA, PEM, "holds no certificate in PEM form"),
+        (OWN, PEM, "holds no certificate and private key in PEM form without a password"),
+        (
+            OWN,
+            SHOWN.partition("-----BEGIN PRIVATE")[0],
+            "holds no certificate and private key in PEM form without a password",
+        ),
+        (OWN, SHOWN.partition("-----BEGIN PRIVATE")[0] + PEM, "holds a certificate first that is not its key's"),
+        (OWN, SHOWN, ""),
         (KEYS, "# nobody\nssh-rsa secret", "holds no public key in OpenSSH's form, so nobody could log in"),
     ],
 )

@@ -326,6 +326,14 @@ APP = "[[credentials]]\nkind = 'github-app'\nurl-prefix = 'https://github.com/'\
         ("[upstreams.h]\nurl = 'http://h/'\nca-file = 'x'", "upstreams.h.ca-file: must not be set where url is http"),
         ("[upstreams.'*']\nca-file = 'x'", 'upstreams."*".ca-file: must not be set; name the host'),
         ("[upstreams.h]\nca-file = ''", "upstreams.h.ca-file: must not be empty"),
+        (
+            "[upstreams.h]\nurl = 'http://h/'\nclient-certificate-file = 'x'",
+            "upstreams.h.client-certificate-file: must not be set where url is http",
+        ),
+        (
+            "[upstreams.'*']\nclient-certificate-file = 'x'",
+            'upstreams."*".client-certificate-file: must not be set; name the host',
+        ),
         ("state = '${E}'", "state: must not be empty"),
         ("[git]\nmax-fetches = '8'", "git.max-fetches: must be a whole number, without quotes"),
         ("[git]\npack-threads = '8'", "git.pack-threads: must be a whole number, without quotes"),

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from twisted.internet.ssl import CertificateOptions, PrivateCertificate
+from twisted.internet.ssl import Certificate, CertificateOptions, PrivateCertificate
 
 
 class Authority:
@@ -27,6 +27,12 @@ class Authority:
     def server_options(self, *names: str) -> CertificateOptions:
         """Return the TLS settings of a server; see :meth:`server_pem`."""
         options: CertificateOptions = PrivateCertificate.loadPEM(self.server_pem(*names)).options()
+        return options
+
+    def gate_options(self) -> CertificateOptions:
+        """Return the TLS settings of a server that lets nobody in without a certificate of this authority."""
+        own = PrivateCertificate.loadPEM(self.server_pem())
+        options: CertificateOptions = own.options(Certificate.loadPEM(self.path.read_bytes()))
         return options
 
     def server_pem(self, *names: str) -> bytes:
@@ -61,7 +67,8 @@ class Authority:
         if isinstance(extension, x509.BasicConstraints):
             builder = builder.add_extension(key_usage_of_an_authority(), critical=True)
         else:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+            builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
 

@@ -11,7 +11,7 @@ def commands(tmp_path: Path, **ca_files: Path) -> GitCommands:
         CommandSettings(
             path="/usr/bin:/bin",
             home=tmp_path,
-            ca_files={f"https://{name}.example/": path for name, path in ca_files.items()},
+            of_upstreams={f"http.https://{name}.example/.sslCAInfo": str(path) for name, path in ca_files.items()},
         )
     )
 

@@ -33,7 +33,9 @@ from cachew.upstream.connectionfailures import explain
 from cachew.upstream.hosts import Hosts
 from cachew.upstream.listing import Capabilities
 from cachew.upstream.redirects import Redirects
+from cachew.upstream.tlsfiles import TlsFiles
 from tests.fakes.spellings import spelled_as_asked
+from tests.functional.certificates import Authority
 
 BIG = 8 * 1024 * 1024
 
@@ -139,15 +141,17 @@ def client_for(
     upstreams: dict[str, str | None],
     bounds: UpstreamBounds | None = None,
     ca_file: Path | None = None,
+    own: tuple[int, Path] | None = None,
 ) -> UpstreamClient:
     """Return a client with real connections."""
     from twisted.internet import reactor
 
     hosts = Hosts(upstreams=upstreams)
-    ca_files = {} if ca_file is None else {"127.0.0.1": ca_file}
-    agents = make_agents(
-        reactor=reactor, hosts=hosts, connect_timeout=5, user_agent="git/2.39.5 cachew/1.0", ca_files=ca_files
+    tls = TlsFiles(
+        authorities={} if ca_file is None else {"127.0.0.1": ca_file},
+        own={} if own is None else {("127.0.0.1", own[0]): own[1]},
     )
+    agents = make_agents(reactor=reactor, hosts=hosts, connect_timeout=5, user_agent="git/2.39.5 cachew/1.0", tls=tls)
     pools.append(agents)
     backoff = Backoff(clock=machine_clock(), random=lambda: 0.0)
     return UpstreamClient(
@@ -313,6 +317,41 @@ async def test_certificates_that_cannot_be_read(ports: Ports, pools: list[Agents
     with pytest.raises(UpstreamUnreachable, match="TLS failed"):
         await client.list_refs(f"{url}/r")
     hidden.rename(ca_file)
+    listing, _ = await client.list_refs(f"{url}/r")
+    assert listing.oids()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_is_shown_where_it_is_for(ports: Ports, pools: list[Agents], tmp_path: Path) -> None:
+    """A gate that wants to see one lets its bearer in; the same host at another port is shown none, nor a proxy."""
+    authority, own = Authority(tmp_path), tmp_path / "own.pem"
+    own.write_bytes(authority.server_pem("client"))
+    port = ports.tls(Site(Git()), authority.gate_options())
+    url = f"https://127.0.0.1:{port}"
+    passing = client_for(pools, {"git.example": url}, ca_file=authority.path, own=(port, own))
+    listing, _ = await passing.list_refs(f"{url}/r")
+    assert listing.oids()
+    strangers = client_for(pools, {"git.example": url}, ca_file=authority.path, own=(port + 1, own))
+    with pytest.raises(UpstreamUnreachable, match="TLS failed"):
+        await strangers.list_refs(f"{url}/r")
+    own.write_bytes(b"no certificate")
+    broken = client_for(pools, {"git.example": url}, ca_file=authority.path, own=(port, own))
+    with pytest.raises(UpstreamUnreachable, match=r"own\.pem holds no certificate and key that can be read"):
+        await broken.list_refs(f"{url}/r")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_that_was_renewed_is_shown(ports: Ports, pools: list[Agents], tmp_path: Path) -> None:
+    """From the next connection on; one that the gate doesn't know is told as a failure of TLS."""
+    authority, own, another = Authority(tmp_path), tmp_path / "own.pem", tmp_path / "another"
+    another.mkdir()
+    own.write_bytes(Authority(another).server_pem("stranger"))
+    port = ports.tls(Site(Git()), authority.gate_options())
+    url = f"https://127.0.0.1:{port}"
+    client = client_for(pools, {"git.example": url}, ca_file=authority.path, own=(port, own))
+    with pytest.raises(UpstreamUnreachable, match="TLS failed"):
+        await client.list_refs(f"{url}/r")
+    own.write_bytes(authority.server_pem("client"))
     listing, _ = await client.list_refs(f"{url}/r")
     assert listing.oids()
 
