@@ -16,6 +16,7 @@ from cachew.plumbing.allowance import Allowance
 from cachew.plumbing.errors import CachewError, ProcessFailed
 from cachew.plumbing.logs import EventLog
 from cachew.plumbing.metrics import Metrics
+from cachew.plumbing.storewords import StoreWords
 from cachew.web.access.login import AdminAccess
 from cachew.web.actions import RepositoryActions
 from cachew.web.admin import AdminRoutes
@@ -69,6 +70,7 @@ ARGUMENTS: dict[str, Any] = {
     "allowed": ["GET"],
     "headers": {},
     "validators": {},
+    "said": StoreWords("slow down", "SlowDown", "SlowDown", 503),
 }
 
 
