@@ -217,21 +217,30 @@ class CheckedRegion:
     def __init__(self, file: BinaryIO, blocks: Blocks) -> None:
         self._file, self._blocks = file, blocks
         self._lock = threading.Lock()
+        self._given_up = False
 
     def read(self, number: int) -> bytes:
-        """Return a block.
+        """Return a block, nothing of a closed file.
 
         :raise CorruptObject: when it is damaged.
         """
         begin, end = self._blocks.bounds(number)
-        with self._lock:
-            if self._file.closed:
-                return b""
-            data = read_region(self._file.fileno(), end - begin, begin)
+        try:
+            with self._lock:
+                if self._given_up:
+                    return b""
+                data = read_region(self._file.fileno(), end - begin, begin)
+        finally:
+            if self._given_up:
+                self.close()
         self._blocks.verify(number, data)
         return data
 
     def close(self) -> None:
-        """Close the file; waits for a read under way."""
-        with self._lock:
-            self._file.close()
+        """Close the file, or have a read under way close it: the disk may hang, and who closes must not."""
+        self._given_up = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._file.close()
+            finally:
+                self._lock.release()

@@ -1,8 +1,11 @@
 """One object in one file: written whole or not at all, and read only as it was written."""
 
 import errno
+import io
 import os
+import threading
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 
@@ -226,3 +229,35 @@ def test_blocks_are_checked_one_by_one(tmp_path: Path) -> None:
     region.close()
     assert region.read(0) == b""
     region.close()
+
+
+class HangingFile(io.FileIO):
+    """A file on a disk that takes its time."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def fileno(self) -> int:
+        """Return its descriptor, in time."""
+        self.reached.set()
+        assert self.go_on.wait(20)
+        return super().fileno()
+
+
+def test_who_closes_does_not_wait_for_a_disk_that_hangs(tmp_path: Path) -> None:
+    """Clients leave in the thread that serves all others; the file is closed when the read has ended."""
+    path, record = published(tmp_path, b"content")
+    file = HangingFile(path)
+    region = CheckedRegion(cast(BinaryIO, file), record.blocks)
+    read: list[bytes] = []
+    reading = threading.Thread(target=lambda: read.append(region.read(0)))
+    closing = threading.Thread(target=region.close)
+    reading.start()
+    assert file.reached.wait(20)
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive() and not file.closed
+    file.go_on.set()
+    reading.join(20)
+    assert read == [b"content"] and file.closed and region.read(0) == b""
