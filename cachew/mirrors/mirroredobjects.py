@@ -1,6 +1,6 @@
 """What objects one mirror has."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -12,6 +12,8 @@ from cachew.upstream.listing import oid_width
 
 _FEW = 100
 """Ids that are looked up without looking first whether refs have them."""
+_STEPS = 16
+"""Commits among which it is looked whether they follow on others."""
 _AT_ONCE = 2000
 """Ids that are looked up in one turn, which takes some milliseconds."""
 
@@ -48,6 +50,13 @@ class MirroredObjects:
             return absent
         lacking = self._refs.set_aside.oids.union(absent)
         return [oid for oid in wanted if oid in lacking]
+
+    def follow_soon(self, oids: Collection[str], others: Collection[str]) -> bool:
+        """Say whether some commits follow on all others within a few steps, as far as packs tell it at once."""
+        repository = self._place.found
+        if repository is None or len(oids) >= _STEPS:
+            return False
+        return repository.objects.ancestors(oids, _STEPS, others).issuperset(others)
 
     def hopeful(self, oids: Iterable[str]) -> list[str]:
         """Return the object ids that are not known to be nowhere to be had; one of another format is of no object."""

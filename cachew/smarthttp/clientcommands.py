@@ -18,6 +18,8 @@ _MOST_NESTED = 3
 """How deep filters are combined in filters, each level of which is percent-encoded once more."""
 _NAMED = 3
 """Names that are told in the log."""
+_SHALLOW_DIGITS = 3
+"""Digits of a depth up to which it is of few commits: who names a million to be served like those has all of them."""
 _LESS = frozenset({"shallow", "deepen", "deepen-relative", "deepen-since", "deepen-not", "filter", "packfile-uris"})
 _OWN = frozenset({"shallow", "want-ref", "packfile-uris"})
 """Arguments that say what one client has, or is answered with."""
@@ -187,7 +189,12 @@ class _Objects:
     @property
     def is_cheap(self) -> bool:
         """Whether it costs little whatever the repository's size: one of a few commits, with nothing to find."""
-        return not self.haves and "deepen" in self.features
+        return not self.haves and self.is_of_few
+
+    @cached_property
+    def is_of_few(self) -> bool:
+        """Whether no more than some hundred commits one behind the other are asked for."""
+        return "deepen" in self.features and len(dict(self.limits).get("deepen", "").lstrip("0")) <= _SHALLOW_DIGITS
 
     @cached_property
     def looks_at(self) -> tuple[str, ...]:

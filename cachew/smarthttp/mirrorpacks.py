@@ -40,6 +40,14 @@ async def _doubt_if_it_fails(mirror: Mirror, child: Child) -> None:
         mirror.verification.doubt(serving=False)
 
 
+def _leads_to_what_is_there(mirror: Mirror, command: Fetch) -> bool:
+    """Whether few commits are asked for, and they follow on what the client has: upload-pack needn't look far for that.
+
+    So asks whoever keeps a shallow clone and is told of each push.
+    """
+    return bool(command.had) and command.is_of_few and mirror.objects.follow_soon(command.wants, command.had)
+
+
 @dataclass
 class _OfTips:
     """A kept pack.
@@ -146,7 +154,7 @@ class MirrorPacks:
             body=body.source(),
             length=body.size,
             protocol=protocol,
-            long=not command.is_cheap,
+            long=not command.is_cheap and not _leads_to_what_is_there(mirror, command),
             # The deltas of its packs have been looked for already: in a tree of files once more hardly finds any.
             search=not command.is_cheap,
         )

@@ -1,9 +1,13 @@
 """Commits that are read out of packs."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from twisted.internet.task import Clock
 
+from cachew.mirrors.mirroredobjects import MirroredObjects
 from cachew.mirrors.objectindex import ObjectIndex
 from cachew.mirrors.packcommits import _patched
 from cachew.mirrors.packindex import OpenIndexes
@@ -57,6 +61,20 @@ def test_a_delta_that_makes_no_sense(delta: bytes) -> None:
     """It is refused, whatever it lacks."""
     with pytest.raises(IndexError):
         _patched(b"abc", [delta])
+
+
+def test_what_follows_soon_on_what_somebody_has(tmp_path: Path) -> None:
+    """It is looked for among sixteen commits; many wants and a mirror that is not there are no reason to look."""
+    repository = packed(repositories.make_repository(tmp_path / "repo", commits=17))
+    index, tip = index_of(repository), repository.commit()
+    place = SimpleNamespace(found=SimpleNamespace(objects=index))
+    objects = MirroredObjects(life=cast(Any, None), place=cast(Any, place), refs=cast(Any, None), reactor=Clock())
+    near, far = repository.git("rev-parse", "main~15", "main~16").split()
+    assert [objects.follow_soon([tip], [tip, one]) for one in (near, far)] == [True, False]
+    assert not objects.follow_soon([near], [tip]) and not objects.follow_soon([tip] * 16, [tip])
+    index.close()
+    place.found = cast(Any, None)
+    assert not objects.follow_soon([tip], [tip])
 
 
 def test_nothing_is_read_beyond_what_is_looked_for(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Answers that upload-pack makes of mirrors: whose they are, and what it means when there are none; it is played."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -28,7 +29,8 @@ class World:
         self.asked: dict[str, Any] = {}
         self.life = SimpleNamespace(instance=only(REPOSITORY), generation="first")
         self.mirror = cast(
-            Any, SimpleNamespace(identity=REPOSITORY, directory="/mirror", life=self.life, verification=self)
+            Any,
+            SimpleNamespace(identity=REPOSITORY, directory="/mirror", life=self.life, verification=self, objects=self),
         )
         self.packs = MirrorPacks(backend=cast(Any, self))
         self.packs.key = lambda mirror, command: "a" * 64
@@ -46,8 +48,11 @@ class World:
     async def wait(self) -> None:
         await self.exit
 
-    def produce(self, *, cheap: bool = False) -> Deferred[Any]:
-        command = cast(Any, SimpleNamespace(is_cheap=cheap, may_have_shape=False))
+    def follow_soon(self, oids: Sequence[str], others: Sequence[str]) -> bool:
+        return max(oids) > max(others)
+
+    def produce(self, *, cheap: bool = False, few: bool = False, had: Sequence[str] = ()) -> Deferred[Any]:
+        command = cast(Any, SimpleNamespace(is_cheap=cheap, is_of_few=few, wants=("5",), had=had, may_have_shape=False))
         body = HeldBody(b"want", digest="digest")
         return Deferred.fromCoroutine(self.packs.produce(self.mirror, command, body, "version=2"))
 
@@ -66,6 +71,19 @@ def test_an_answer_is_the_mirror_s(world: World, cheap: bool) -> None:
     assert not world.source.closed
     assert (world.asked["long"], world.asked["search"]) == (not cheap, not cheap)
     assert (world.asked["length"], world.asked["protocol"]) == (4, "version=2")
+
+
+@pytest.mark.parametrize(
+    ("few", "had", "long"), [(True, ("4",), False), (False, ("4",), True), (True, ("6",), True), (True, (), True)]
+)
+def test_what_was_pushed_since_is_not_long_in_the_making(
+    world: World, few: bool, had: Sequence[str], long: bool
+) -> None:
+    """Who has what few commits follow on waits behind nobody else's clone, but has deltas looked for all the same."""
+    producing = world.produce(few=few, had=had)
+    world.refusing.callback(None)
+    value_of(producing)
+    assert (world.asked["long"], world.asked["search"]) == (long, True)
 
 
 def test_a_refusal_is_told_before_anything_is_sent(world: World) -> None:
