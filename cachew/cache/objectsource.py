@@ -1,12 +1,13 @@
 """Reading content out of an object store: in ranges, several at once for large objects, every block checked."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import Deferred
 
 from cachew.cache.blocks import BLOCK, Blocks
 from cachew.plumbing.bucket import PART, Bucket
+from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import CorruptObject
 from cachew.plumbing.regions import MemoryRegion
 
@@ -15,17 +16,21 @@ PARALLEL_FROM = 32 * 1024 * 1024
 _BLOCKS_PER_REQUEST = PART // BLOCK
 """No request needs two of what stores keep apart. Fewer blocks would cost both sides more."""
 _MOST_AT_ONCE = 3
+_LONG = 3.0
+"""Seconds after which a request was for too much: over a slow line none should come near the store's time-out."""
 
 
 class ObjectSource:
     """A stream over a region of an object's content.
 
     The first request is for one block and those after it for more and more, up to eight, so that the first byte comes
-    early. Large regions are read ahead, by one more request whenever the reader has to wait, up to three: that keeps a
-    far store busy, and a slow reader, who waits once, holds 24 MiB.
+    early; while they take long the next are for less. They end where parts of an upload do. Large regions are read
+    ahead, by one more request whenever the reader has to wait, up to three: that keeps a far store busy, and a slow
+    reader, who waits once, holds 24 MiB.
 
     :param path: where the content lies.
     :param damaged: told when a block is not what was stored.
+    :param clock: how long requests take.
     """
 
     def __init__(
@@ -37,13 +42,16 @@ class ObjectSource:
         offset: int,
         length: int,
         damaged: Callable[[], Awaitable[object]],
+        clock: Clock,
     ) -> None:
         self._bucket = bucket
         self._path = path
         self._blocks = blocks
         self._damaged = damaged
+        self._clock = clock
         self._skip, self._left = offset % BLOCK, length
-        self._groups = _groups(blocks.covering(offset, length))
+        numbers = blocks.covering(offset, length)
+        self._next, self._end, self._count = numbers.start, numbers.stop, 1
         self._at_once, self._most_at_once = 1, _MOST_AT_ONCE if length >= PARALLEL_FROM else 1
         self._coming: deque[Deferred[memoryview]] = deque()
         self._ready = memoryview(b"")
@@ -80,10 +88,22 @@ class ObjectSource:
         return piece
 
     def _request(self) -> None:
-        while len(self._coming) < self._at_once and (group := next(self._groups, None)) is not None:
-            self._coming.append(Deferred.fromCoroutine(self._fetch(*group)))
+        while len(self._coming) < self._at_once and self._next < self._end:
+            first, part = self._next, self._next - self._next % _BLOCKS_PER_REQUEST
+            self._next = min(first + self._count, part + _BLOCKS_PER_REQUEST, self._end)
+            if self._next - first == self._count:
+                self._count = min(self._count * 2, _BLOCKS_PER_REQUEST)
+            self._coming.append(Deferred.fromCoroutine(self._fetch(first, self._next - 1)))
 
     async def _fetch(self, first: int, last: int) -> memoryview:
+        began = self._clock.seconds()
+        try:
+            return await self._fetch_blocks(first, last)
+        finally:
+            if self._clock.seconds() - began > _LONG:
+                self._count = max((last - first + 1) // 2, 1)
+
+    async def _fetch_blocks(self, first: int, last: int) -> memoryview:
         start, end = self._blocks.bounds(first)[0], self._blocks.bounds(last)[1]
         try:
             return await self._fetch_sound(first, start, end)
@@ -116,13 +136,3 @@ class ObjectSource:
         for deferred in coming:
             deferred.addErrback(lambda _: None)
             deferred.cancel()
-
-
-def _groups(numbers: range) -> Iterator[tuple[int, int]]:
-    """Cut a range of blocks into requests that grow and end where parts of an upload do."""
-    begin, count = numbers.start, 1
-    while begin < numbers.stop:
-        part_end = begin - begin % _BLOCKS_PER_REQUEST + _BLOCKS_PER_REQUEST
-        end = min(begin + count, part_end, numbers.stop)
-        yield begin, end - 1
-        begin, count = end, count * 2

@@ -26,9 +26,10 @@ from cachew.plumbing.errors import Conflict
 class ObjectStoreEntry:
     """An object of an :class:`ObjectStoreCache`, opened."""
 
-    def __init__(self, *, manifests: Manifests, bucket: Bucket, manifest: Manifest) -> None:
+    def __init__(self, *, manifests: Manifests, bucket: Bucket, manifest: Manifest, clock: Clock) -> None:
         self._manifests = manifests
         self._bucket = bucket
+        self._clock = clock
         self._manifest = manifest
 
     @property
@@ -46,6 +47,7 @@ class ObjectStoreEntry:
             offset=offset,
             length=rest if length is None else min(length, rest),
             damaged=lambda: self._manifests.damaged(self._manifest),
+            clock=self._clock,
         )
 
     def close(self) -> None:
@@ -116,7 +118,7 @@ class ObjectStoreCache:
         manifest = await self._find(namespace, key)
         if manifest is None:
             return None
-        return ObjectStoreEntry(manifests=self._manifests, bucket=self._bucket, manifest=manifest)
+        return ObjectStoreEntry(manifests=self._manifests, bucket=self._bucket, manifest=manifest, clock=self._clock)
 
     async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
         """Return what is known of an object."""

@@ -68,7 +68,7 @@ class S3Tier(Section):
         "What its visible objects may occupy; what goes is kept for an hour for those who still read it. 0: no bound.",
     )
     max_ttl: Duration = key("168h", "The longest that an object is kept.")
-    timeout: Duration = key("30s", "How long the store may be silent.")
+    timeout: Duration = key("30s", "How long a request to the store may take; up to 8 MiB are sent in one.")
     redirect: DurationOrZero = key(
         "0s",
         "How long the addresses in the store are good to which clients are redirected, who must reach it; 0s: none.",

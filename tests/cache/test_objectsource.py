@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from cachew.cache.blocks import BLOCK, Blocks, ContentDigest
 from cachew.cache.objectsource import PARALLEL_FROM, ObjectSource
+from tests.fakes.clock import FakeClock
 
 _MANY = 64
 
@@ -53,7 +54,7 @@ class HeldStore:
             self._held.popleft()()
 
 
-def source_of(store: HeldStore, offset: int = 0) -> ObjectSource:
+def source_of(store: HeldStore, offset: int = 0, clock: FakeClock | None = None) -> ObjectSource:
     """Return a stream over the content."""
     length = len(store.content) - offset
 
@@ -67,6 +68,7 @@ def source_of(store: HeldStore, offset: int = 0) -> ObjectSource:
         offset=offset,
         length=length,
         damaged=damaged,
+        clock=clock or FakeClock(now=0.0),
     )
 
 
@@ -88,6 +90,20 @@ def test_requests_grow_and_end_where_parts_end() -> None:
     assert received == store.content[5 * BLOCK + 1 :]
     asked = [(start // BLOCK, end // BLOCK) for start, end in store.asked]
     assert asked == [(5, 6), (6, 8), (8, 12), (12, 16), (16, 20)]
+
+
+def test_requests_over_a_slow_line_are_for_less() -> None:
+    """So that none takes as long as the store's time-out; they grow again when the line has become quick."""
+    store, clock = HeldStore(31), FakeClock(now=0.0)
+    source = source_of(store, clock=clock)
+    for number in range(12):
+        reading = read(source)
+        if number < 9:
+            clock.advance(1.0 * (store.asked[-1][1] - store.asked[-1][0]) / BLOCK)
+        store.answer()
+        assert reading.called
+    blocks = [(end - start) // BLOCK for start, end in store.asked]
+    assert blocks == [1, 2, 4, 1, 2, 4, 2, 4, 2, 2, 4, 3]
 
 
 def test_a_small_region_is_not_read_ahead() -> None:
