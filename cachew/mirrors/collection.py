@@ -54,13 +54,14 @@ class Mirrors:
 
         def changed(identity: Identity) -> None:
             self.changes += 1
+            self._count(identity)
             listeners.changed(identity)
 
         self._listeners = replace(listeners, changed=changed)
-        self._of_one = replace(self._listeners, damaged=self._damaged)
         self._metrics = resources.metrics
         self._background = resources.background
         self._mirrors: dict[Identity, Mirror] = {}
+        self._serving: set[Identity] = set()
         self.attempts = CloneAttempts(
             clock=resources.clock, ref_interval=resources.ref_interval, changes=resources.changes
         )
@@ -101,7 +102,6 @@ class Mirrors:
         self.log.error("the mirror of {repository} was removed from the disk", repository=name)
         del self._mirrors[mirror.identity]
         self._listeners.changed(mirror.identity)
-        self.count()
         self._background.start(mirror.abandon(), f"end of the removed mirror of {name}")
 
     def ready(self, identity: Identity) -> Mirror | None:
@@ -132,20 +132,14 @@ class Mirrors:
             remote=self._remote(identity),
             standing=self._standing,
             resources=self._resources,
-            listeners=self._of_one,
+            listeners=self._listeners,
             predecessor=predecessor,
         )
 
     def adopt(self, mirror: Mirror) -> None:
         """Take a mirror among these, in the place of the repository's one before."""
         self._mirrors[mirror.identity] = mirror
-        self._metrics.mirrors.inc(mirror.life.ready)
         self._listeners.changed(mirror.identity)
-
-    def _damaged(self, identity: Identity, since: float) -> None:
-        """Tell of damage, after which a mirror may serve no more."""
-        self._listeners.damaged(identity, since)
-        self.count()
 
     def _drop_empty(self) -> None:
         """Names that never became mirrors must not fill the memory."""
@@ -158,9 +152,14 @@ class Mirrors:
             self.attempts.forget(identity)
             _drop_metrics(self._metrics, identity)
 
-    def count(self) -> None:
-        """Count those that serve."""
-        self._metrics.mirrors.set(sum(mirror.life.ready for mirror in self._mirrors.values()))
+    def _count(self, identity: Identity) -> None:
+        """Count those that serve, of which one may have begun to, or serve no more."""
+        mirror = self._mirrors.get(identity)
+        if mirror is not None and mirror.life.ready:
+            self._serving.add(identity)
+        else:
+            self._serving.discard(identity)
+        self._metrics.mirrors.set(len(self._serving))
 
     async def stop(self) -> None:
         """Break off every look, fetch and check under way, and wait until it is cleaned up."""
@@ -175,7 +174,6 @@ class Mirrors:
         if mirror is not None:
             await mirror.forget()
             self.attempts.forget(identity)
-            self.count()
         _drop_metrics(self._metrics, identity)
         self._listeners.forgotten(identity)
 

@@ -175,7 +175,6 @@ class Mirroring:
         if not made:
             return
         self._attempts.made(mirror.identity)
-        self._mirrors.count()
         self._listeners.made(mirror.identity)
         self._listeners.grown(mirror.identity)
 

@@ -41,7 +41,6 @@ class Succession:
             self._mirrors.adopt(self._mirrors.new(instance.identity, mirror))
             self._left[instance.identity] = self._clock.seconds()
             self._mirrors.attempts.forget(instance.identity)
-            self._mirrors.count()
 
     async def remove_left(self) -> None:
         """Remove mirrors of ended instances in whose place none has been made for long: it has no use any more."""

@@ -163,7 +163,6 @@ async def look_through(mirrors: Mirrors) -> None:
         await mirrors.first_looks.look_through()
     finally:
         gc.set_threshold(young, middle, old)
-    mirrors.count()
     if len(mirrors.known()) >= _VERY_MANY:
         gc.freeze()
 

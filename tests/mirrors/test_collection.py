@@ -80,6 +80,32 @@ def test_whoever_needs_a_mirror_in_doubt_waits_for_the_outcome(house: MirrorHous
     assert value_of(asked) is mirror and mirror.ready and len(house.made_of) == 1
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_only_those_that_serve_are_counted(house: MirrorHouse, damaged: bool) -> None:
+    """One in doubt isn't, and is again when it turns out sound or is mended; one that is forgotten or removed isn't."""
+
+    def serving() -> float | None:
+        return house.metrics.registry.get_sample_value("cachew_mirrors")
+
+    mirror = value_of(house.made())
+    value_of(Deferred.fromCoroutine(house.mirroring.made(Identity("git.example", "org/other"))))
+    held = mirror.locks.exclusive()
+    value_of(Deferred.fromCoroutine(held.__aenter__()))
+    if damaged:
+        (mirror.directory / "config").write_bytes(b"\0garbage\n")
+    assert serving() == 2
+    mirror.verification.doubt(serving=False)
+    assert serving() == 1
+    value_of(Deferred.fromCoroutine(held.__aexit__(None, None, None)))
+    assert serving() == 2 and len(house.damaged) == damaged
+    value_of(Deferred.fromCoroutine(house.mirrors.forget(REPOSITORY)))
+    assert serving() == 1
+    (house.root / Identity("git.example", "org/other").directory_name / RECORD).unlink()
+    assert list(house.mirrors) == [] and serving() == 0
+    discover(house)
+    assert serving() == 0
+
+
 def test_a_damaged_mirror_is_made_anew_though_nobody_asks(house: MirrorHouse) -> None:
     """A mirror that turns out to be damaged is cloned again at once, and what was made of it is withdrawn.
 

@@ -32,6 +32,6 @@ def test_what_requests_leave_is_collected_while_mirrors_are_looked_at() -> None:
 
     before = gc.get_threshold()
     looks = SimpleNamespace(unseen={"one": None}, look_through=look)
-    mirrors = SimpleNamespace(first_looks=looks, count=int, known=list)
+    mirrors = SimpleNamespace(first_looks=looks, known=list)
     value_of(Deferred.fromCoroutine(look_through(cast(Any, mirrors))))
     assert gc.get_threshold() == before
