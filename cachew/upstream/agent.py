@@ -1,7 +1,7 @@
 """Connections to upstreams: pooled, verified, and only to addresses that may be talked to."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -96,7 +96,14 @@ class Endpoints:
             if self._hosts.withholds(host, uri.port):
                 return RefusedEndpoint(AddressRefused(f"{host} is not a public address"))
             return TunnelEndpoint(proxy=proxy, way=self.way_to(proxy), host=host, port=uri.port)
-        return CheckedEndpoint(reactor=self._reactor, host=host, port=uri.port, timeout=self._timeout, private=private)
+        return CheckedEndpoint(
+            reactor=self._reactor,
+            host=host,
+            port=uri.port,
+            timeout=self._timeout,
+            private=private,
+            answered=partial(self._hosts.answering.note, host, uri.port),
+        )
 
     def way_to(self, proxy: Proxy) -> IStreamClientEndpoint:
         """Return the endpoint at which a proxy is, whose address is the operator's word."""

@@ -4,7 +4,7 @@ The check is made on the very addresses that are then connected to, after name r
 something else a moment later gains nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -124,14 +124,25 @@ class CheckedEndpoint:
     :param port: its port.
     :param timeout: seconds that connecting may take.
     :param private: whether its addresses may be private.
+    :param answered: is told the address that was connected to.
     """
 
-    def __init__(self, *, reactor: Any, host: str, port: int, timeout: float, private: bool) -> None:
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        host: str,
+        port: int,
+        timeout: float,
+        private: bool,
+        answered: Callable[[str], object] = lambda address: None,
+    ) -> None:
         self._reactor = reactor
         self._host = host
         self._port = port
         self._timeout = timeout
         self._private = private
+        self._answered = answered
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect, see :class:`IStreamClientEndpoint`."""
@@ -150,5 +161,10 @@ class CheckedEndpoint:
             # Twisted calls an attempt that is given up cancelled, as if nobody waited for it any more.
             return Failure(ConnectTimeout(f"not within {seconds:g} s")) if isinstance(result, Failure) else result
 
+        def note(protocol: Any) -> Any:
+            if (peer := getattr(protocol.transport, "getPeer", None)) is not None:
+                self._answered(peer().host)
+            return protocol
+
         connected: Deferred[IProtocol] = endpoint.connect(protocolFactory)
-        return connected.addTimeout(self._timeout, self._reactor, too_slow).addErrback(explain)
+        return connected.addTimeout(self._timeout, self._reactor, too_slow).addCallbacks(note, explain)

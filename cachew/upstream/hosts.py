@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from cachew.plumbing.errors import UnknownPath
 from cachew.plumbing.percent import decoded_text, encoded_path
+from cachew.upstream.answering_addresses import AnsweringAddresses
 
 ANY = "*"
 """The entry that admits every public host name."""
@@ -108,6 +109,7 @@ class Hosts:
     """
 
     def __init__(self, *, upstreams: Mapping[str, str | None], others: Iterable[str] = ()) -> None:
+        self.answering = AnsweringAddresses()
         self.replace(upstreams=upstreams, others=others)
 
     def replace(self, *, upstreams: Mapping[str, str | None], others: Iterable[str] = ()) -> None:

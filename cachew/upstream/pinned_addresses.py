@@ -43,7 +43,8 @@ class Pins:
         addresses = [address for address in await self._addresses(url, host) if is_public_address(address)]
         if not addresses:
             raise UpstreamUnreachable(url, f"{host} has no public address")
-        written = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
+        ordered = self._hosts.answering.first(host, port, addresses)
+        written = ",".join(f"[{address}]" if ":" in address else address for address in ordered)
         return {
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": "http.curloptResolve",

@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IAddress, IProtocol, IResolutionReceiver
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.web.client import URI
 
 from cachew.plumbing.errors import UpstreamUnreachable
@@ -91,6 +91,20 @@ def test_a_host_may_be_called_what_its_network_calls_it(host: str) -> None:
     assert net.tried() == ["10.0.0.5"] and net.names.asked == [host]
     connecting.addErrback(lambda failure: None)
     connecting.cancel()
+
+
+def test_the_address_that_answers_is_noted() -> None:
+    """Of two the first is dead: it is given up soon, and whoever connects next is told of the other."""
+    net, answered = Net(Names(host=["192.0.3.1", "192.0.3.2"])), list[str]()
+    endpoint = CheckedEndpoint(
+        reactor=net.reactor, host="host", port=80, timeout=TIMEOUT, private=True, answered=answered.append
+    )
+    connecting = endpoint.connect(Factory.forProtocol(Protocol))
+    assert net.tried() == ["192.0.3.1", "192.0.3.2"] and answered == []
+    address = IPv4Address("TCP", "192.0.3.2", 80)
+    protocol: Any = net.reactor.tcpClients[1][2].buildProtocol(address)
+    protocol.makeConnection(StringTransport(peerAddress=address))
+    assert connecting.called and answered == ["192.0.3.2"]
 
 
 def test_who_has_no_public_address_is_refused_by_name() -> None:

@@ -46,6 +46,24 @@ def test_only_public_addresses_are_given() -> None:
     assert value_of(environment)["GIT_CONFIG_VALUE_0"] == "evil.org:443:8.8.8.8,[2606:4700::1]"
 
 
+def test_the_address_that_has_answered_comes_first() -> None:
+    """git waits for minutes at a dead one before it tries the next; one that the host has no more is none of its."""
+    hosts = Hosts(upstreams={"*": None})
+    made = Pins(reactor=Reactor("8.8.8.8", "8.8.4.4", "1.1.1.1"), hosts=hosts, timeout=5)
+
+    def told(port: int) -> str:
+        environment = Deferred.fromCoroutine(made.git_environment(f"https://git.org:{port}/a"))
+        return value_of(environment)["GIT_CONFIG_VALUE_0"].partition(f":{port}:")[2]
+
+    hosts.answering.note("git.org", 443, "1.1.1.1")
+    hosts.answering.note("git.org", 8443, "9.9.9.9")
+    assert told(443) == "1.1.1.1,8.8.8.8,8.8.4.4"
+    assert told(8443) == told(9443) == "8.8.8.8,8.8.4.4,1.1.1.1"
+    for number in range(1000):
+        hosts.answering.note(f"{number}.org", 443, "8.8.8.8")
+    assert told(443) == "8.8.8.8,8.8.4.4,1.1.1.1"
+
+
 @pytest.mark.parametrize("addresses", [(), ("10.0.0.1", "127.0.0.1")])
 def test_without_a_public_address_git_is_not_started(addresses: tuple[str, ...]) -> None:
     """A name that leads to private addresses only, or nowhere, is said not to have any."""
