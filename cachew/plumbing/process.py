@@ -87,11 +87,13 @@ class Processes:
         self.started += 1
         try:
             self._spawn(child, command.argv, piped=stdin is not None)
-        except OSError as failure:
+        except Exception as failure:
             self._children.discard(child)
-            span.end(failed=failure.strerror or type(failure).__name__)
+            span.end(failed=getattr(failure, "strerror", None) or type(failure).__name__)
             if stdin is not None:
                 stdin.close()
+            if not isinstance(failure, OSError):
+                raise
             if failure.errno in _FOR_NOW:
                 raise Busy(f"{command.name} can't be started: {failure.strerror}") from failure
             raise ProcessFailed(command.name, 127, failure.strerror or str(failure)) from failure

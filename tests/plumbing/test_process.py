@@ -114,6 +114,16 @@ async def test_missing_program(processes: Processes) -> None:
     assert processes.running == 0
 
 
+@pytest.mark.parametrize("command", [Command(("cat", "a\0b"), ENV), Command(("cat",), {"A": "a\0b"})])
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_command_leaves_nothing(processes: Processes, command: Command) -> None:
+    """What the system can't be told is an error of ours, and no child that is waited for at the end."""
+    stdin = PushSource()
+    with pytest.raises(ValueError, match="null byte"):
+        processes.start(command, stdin=stdin)
+    assert stdin.closed and processes.running == 0
+
+
 @pytest_twisted.ensureDeferred
 async def test_without_a_descriptor_left_trying_later_makes_sense(processes: Processes) -> None:
     """A child for whose pipes no descriptor is left is no failed program: it says busy, and leaves nothing behind."""

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Collection
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -59,6 +59,8 @@ class ExternalDecision:
         work = Deferred.fromCoroutine(self._ask(_input(asked, peer, {*_WITHHELD, *self._withheld()})))
         try:
             allowed = await work.addTimeout(self._timeout, self._reactor)
+        except CancelledError:
+            raise
         except (DeferredTimeout, Exception) as error:
             self.log.error("the policy server gives no decision: {error}", error=error or type(error).__name__)
             raise Busy("the policy server gives no decision") from None

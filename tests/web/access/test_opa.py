@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from klein import Klein
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
@@ -19,6 +19,7 @@ from cachew.web.access.opa import ExternalDecision
 from cachew.web.app import App
 from cachew.web.unrestricted import Unrestricted
 from tests.fakes.clock import FakeClock
+from tests.fakes.settled import failure_of
 from tests.web.adminfront import Wire
 
 ASKED = Asked(ip_address("10.1.2.3"), "GET", "/git/h/r/info/refs", {"x-team": "a", "authorization": "s", "cookie": "s"})
@@ -70,6 +71,15 @@ def test_no(body: bytes) -> None:
 def test_no_decision_is_no(agent: Agent) -> None:
     """An agent that fails, talks nonsense or takes too long lets nobody in."""
     assert isinstance(decide(agent), Busy)
+
+
+def test_a_client_that_leaves_is_no_failure_of_the_agent() -> None:
+    """Nothing is logged of it, or whoever likes could fill the log."""
+    clock = FakeClock()
+    opa = ExternalDecision(url="http://opa/v1/data/allow", http=Agent(body=None), reactor=clock, timeout=1)
+    deciding = Deferred.fromCoroutine(opa.require(ASKED, "10.0.0.7:4711"))
+    deciding.cancel()
+    assert isinstance(failure_of(deciding), CancelledError) and not clock.getDelayedCalls()
 
 
 def test_credentials_are_not_told() -> None:
