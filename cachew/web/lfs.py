@@ -16,8 +16,9 @@ from cachew.http.bodies import send
 from cachew.http.conditional import evaluate
 from cachew.http.requests import StreamingRequest, allow_methods
 from cachew.mirrors.identity import Identity
-from cachew.plumbing.errors import Forbidden, TooLarge, UpstreamUnreachable
-from cachew.plumbing.streams import BytesSource, Source, owned, read_all
+from cachew.plumbing.errors import Forbidden
+from cachew.plumbing.joinedsource import JoinedSource
+from cachew.plumbing.streams import PIECE, BytesSource, Source, owned
 from cachew.smarthttp.lfsobjects import CONTENT_TYPE, LfsObjects, LfsOrder
 from cachew.upstream.client import UpstreamResponse
 from cachew.upstream.headers import media_type
@@ -70,7 +71,7 @@ class LfsRoutes:
         """
         if operation.startswith(OBJECTS):
             await self._object(request, identity, operation.removeprefix(OBJECTS))
-        elif operation == _BATCH and request.method == b"POST" and not request.getHeader("content-encoding"):
+        elif operation == _BATCH and _may_be_changed(request):
             await self._batch(request, identity)
         else:
             await self._passthrough.stream(request, identity, _target(operation, request.raw_query))
@@ -98,10 +99,10 @@ class LfsRoutes:
     ) -> UpstreamResponse:
         with owned(answer.source):
             desk = self._grants.desk(asker, origin)
-        try:
-            text = await read_all(answer.source, _ANSWER_LIMIT)
-        except TooLarge as failure:
-            raise UpstreamUnreachable(desk.home, f"its answer to an LFS batch: {failure}") from failure
+            text = await _beginning(answer.source, _ANSWER_LIMIT + 1)
+        if len(text) > _ANSWER_LIMIT:
+            return replace(answer, source=JoinedSource(text, answer.source))
+        answer.source.close()
         changed = await self._in_thread(take_over, text, wanted=wanted, now=desk.now, address_of=desk.address_of)
         if changed is None:
             changed = text
@@ -149,6 +150,21 @@ class LfsRoutes:
         if decision.status in (200, 206):
             request.setHeader(b"Content-Type", CONTENT_TYPE.encode())
             await send(request, source, length=decision.length)
+
+
+def _may_be_changed(request: StreamingRequest) -> bool:
+    """Say whether a batch may be read, and its answer changed; others pass as they are."""
+    short = request.body_length is None or request.body_length <= _REQUEST_LIMIT
+    return short and request.method == b"POST" and not request.getHeader("content-encoding")
+
+
+async def _beginning(source: Source, least: int) -> bytes:
+    """Read so many bytes of a source, or somewhat more, or all of it, and leave it open."""
+    pieces, total = [], 0
+    while total < least and (piece := await source.read(PIECE)):
+        pieces.append(piece)
+        total += len(piece)
+    return b"".join(pieces)
 
 
 def _target(operation: str, query: bytes) -> str:

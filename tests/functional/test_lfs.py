@@ -475,18 +475,25 @@ async def test_a_client_that_leaves(upstream: Upstream, repository: Repository, 
 
 @pytest_twisted.ensureDeferred
 async def test_the_batch_itself(upstream: Upstream, repository: Repository, start: Start) -> None:
-    """It reaches the upstream as the client sent it; one that is too long is refused, nonsense is the upstream's."""
+    """It reaches the upstream as the client sent it, however long; nonsense is the upstream's."""
     cachew = await start(CONFIG)
     await batch(cachew)
     (exchange,) = upstream.journal.of("lfs")
     sent = {"operation": "download", "transfers": ["basic"], "objects": [{"oid": OID, "size": len(DATA)}]}
     assert (json.loads(exchange.body), exchange.headers["authorization"]) == (sent, ALICE)
     path = "/git/git.example/org/repo.git/info/lfs/objects/batch"
-    assert (await ask(reactor, cachew.url, "POST", path, body=b" " * 1_100_000)).status == 413
     upstream.misbehave(Refuse(200, (("Content-Type", MEDIA_TYPE),), b"nonsense"), kind="lfs")
+    long = json.dumps(sent).encode() + b" " * 1_100_000
+    answer = await ask(reactor, cachew.url, "POST", path, body=long)
+    assert (answer.status, answer.body) == (200, b"nonsense")
+    assert upstream.journal.of("lfs")[-1].headers["content-length"] == str(len(long))
     answer = await batch(cachew)
     assert (answer.status, answer.body) == (200, b"nonsense")
     upstream.behave()
+    large = b'{"objects": [' + b" " * 17_000_000 + b"]}"
+    upstream.misbehave(Refuse(200, (("Content-Type", MEDIA_TYPE),), large), kind="lfs", times=1)
+    answer = await batch(cachew)
+    assert (answer.status, answer.body == large) == (200, True)
     upstream.misbehave(Refuse(422, (("Content-Type", MEDIA_TYPE),), b'{"message": "no"}'), kind="lfs")
     answer = await batch(cachew)
     assert (answer.status, answer.body) == (422, b'{"message": "no"}')
