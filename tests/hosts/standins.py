@@ -110,6 +110,7 @@ class Bitbucket(Host):
     """Bitbucket: mirage/ocaml-git#66 says that it doesn't speak git to others; access tokens go with a user name."""
 
     users = ("x-token-auth",)
+    webhooks = "bitbucket"
 
     def own_answer(self, exchange: Exchange) -> Refuse | None:
         return None if is_lfs(exchange) or as_git(exchange) else NOT_FOUND
@@ -125,6 +126,7 @@ class AzureDevOps(Host):
 
     repository = "org/My Projekt ä/_git/répo"
     users: tuple[str, ...] = ("",)
+    webhooks = "azure-devops"
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+from base64 import b64encode
 from urllib.parse import quote
 
 import pytest
@@ -26,7 +27,9 @@ credential-headers = ["Cookie"]
 [webhook]
 github-secret = "hook"
 gitea-secret = "hook"
-gitlab-token = "hook"
+gitlab-token = "whsec_aG9vaw=="
+bitbucket-secret = "hook"
+azure-devops-password = "hook"
 [git]
 ref-check-interval = "1h"
 snapshot-interval = "0s"
@@ -88,17 +91,28 @@ class Day:
 
     async def tell(self) -> None:
         """Send the forge's event of a push."""
-        clone_url = f"{self.host.url}{self.host.full}.git"
-        key = "http_url" if self.host.webhooks == "gitlab" else "clone_url"
-        event: dict[str, object] = {"ref": "refs/heads/main", "repository": {key: clone_url}}
+        url = f"{self.host.url}{quote(self.host.full)}"
+        event: dict[str, object] = {"ref": "refs/heads/main", "repository": {"clone_url": f"{url}.git"}}
         if self.host.webhooks == "gitlab":
-            event["project"] = {"git_http_url": clone_url}
+            event |= {"repository": {"http_url": f"{url}.git"}, "project": {"git_http_url": f"{url}.git"}}
+        elif self.host.webhooks == "bitbucket":
+            event = {"repository": {"full_name": self.host.repository, "links": {"html": {"href": url}}}}
+        elif self.host.webhooks == "azure-devops":
+            event = {"eventType": "git.push", "resource": {"repository": {"remoteUrl": url.replace("//", "//org@", 1)}}}
         body = json.dumps(event).encode()
         signature = hmac.new(b"hook", body, "sha256").hexdigest()
+        standard = b64encode(hmac.digest(b"hook", b"1.2." + body, "sha256")).decode()
         headers = {
             "github": {"X-GitHub-Event": "push", "X-Hub-Signature-256": f"sha256={signature}"},
-            "gitlab": {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Token": "hook"},
+            "gitlab": {
+                "X-Gitlab-Event": "Push Hook",
+                "webhook-id": "1",
+                "webhook-timestamp": "2",
+                "webhook-signature": f"v1,{standard}",
+            },
             "gitea": {"X-Gitea-Event": "push", "X-Gitea-Signature": signature},
+            "bitbucket": {"X-Event-Key": "repo:push", "X-Hub-Signature": f"sha256={signature}"},
+            "azure-devops": {"Authorization": f"Basic {b64encode(b'any:hook').decode()}"},
         }[self.host.webhooks]
         sent = Headers({name: [value] for name, value in headers.items()})
         sent.addRawHeader("Content-Type", "application/json")
@@ -136,7 +150,7 @@ async def test_a_day_with_a_public_repository(
         address = f"{day.cachew.url}/git/{HOST}/{quote(day.host.repository)}"
         await cachew_command(reactor, git, "git", "restore", address, "restored")
         assert await day.run("-C", "restored", "rev-parse", "HEAD") == day.repository.commit()
-    if day.host.webhooks:
+    if day.host.webhooks and (protocol == 2 or day.host.webhooks in ("github", "gitlab", "gitea")):
         new = repositories.push_commit(day.repository, "main", "by-somebody-else")
         await day.tell()
         listed = await day.run("ls-remote", day.url, "refs/heads/main")
