@@ -5,20 +5,21 @@ used least lately goes first, whoever it is of; a mirror's own refs are then kep
 clients make up by asking for ever other prefixes takes half of the budget at most.
 """
 
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+from cachew.mirrors.gonerefs import GoneRefs
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MIRRORED_KIND, Kind
 from cachew.mirrors.moved import Moved, moved_in_part, with_refs
+from cachew.mirrors.packedlistings import pack, unpack
 from cachew.mirrors.refs import RefState, of_listing, weight_of
 from cachew.mirrors.setaside import SetAside
-from cachew.upstream.listing import Listing, RemoteRef, oid_width
-from cachew.upstream.manyrefs import many_refs
+from cachew.plumbing.clock import Clock
+from cachew.upstream.listing import Listing
 
 _LEAST = 1000
 """Bytes that anything kept is taken for, whatever it is."""
@@ -171,11 +172,13 @@ class MirroredRefs:
 
     :param own: keeps them at hand or packed.
     :param set_aside: the tips that are not followed for now.
+    :param clock: tells how long ago some of them have gone.
     """
 
-    def __init__(self, *, own: OwnListing, set_aside: SetAside) -> None:
+    def __init__(self, *, own: OwnListing, set_aside: SetAside, clock: Clock) -> None:
         self._own = own
         self.set_aside = set_aside
+        self.gone = GoneRefs(clock=clock)
         self._level: Listing | None = None
         """The listing that was found not to differ last: the next one is the same object until something changes."""
 
@@ -217,17 +220,21 @@ class MirroredRefs:
     def become(self, listing: Listing) -> None:
         """Take note of what they are after a listing was followed."""
         self.set_aside.keep_only(listing)
-        self._level = None
-        self._own.set(self.set_aside.allowed(listing, self.listing, also_due=False).filtered(MIRRORED_KIND))
+        self._take(self.set_aside.allowed(listing, self.listing, also_due=False).filtered(MIRRORED_KIND))
 
     def move(self, moved: Moved) -> None:
         """Take note of where some of them are now, None for what is no more."""
+        self._take(with_refs(self.listing, moved))
+
+    def _take(self, listing: Listing) -> None:
         self._level = None
-        self._own.set(with_refs(self.listing, moved))
+        self.gone.note(self.listing, listing)
+        self._own.set(listing)
 
     def clear(self) -> None:
-        """Have none any more."""
+        """Have none any more, and know of none that there were."""
         self._own.clear()
+        self.gone.clear()
 
     def behind(self, listing: Listing) -> bool:
         """Say whether they differ from what the upstream listed."""
@@ -276,19 +283,3 @@ def summary_of(listing: Listing) -> Summary:
     state = of_listing(listing)
     named = state.head if state.head is not None and state.head.startswith("refs/") else None
     return Summary(len(state.refs), state.head_commit, named)
-
-
-def pack(listing: Listing) -> bytes:
-    """Return a listing as few bytes."""
-    lines = [f"{listing.object_format}\0{listing.protocol}"]
-    lines += ["\0".join((ref.name, ref.oid or "", ref.symref_target or "", ref.peeled or "")) for ref in listing.refs]
-    return zlib.compress("\n".join(lines).encode("utf-8", "surrogateescape"), 1)
-
-
-def unpack(packed: bytes) -> Listing:
-    """Return the listing that was packed."""
-    first, *lines = zlib.decompress(packed).decode("utf-8", "surrogateescape").split("\n")
-    object_format, protocol = first.split("\0")
-    fields = (line.split("\0") for line in lines)
-    refs = tuple(RemoteRef(name, oid or None, target or None, peeled or None) for name, oid, target, peeled in fields)
-    return Listing(many_refs(refs, oid_width(object_format)), object_format, int(protocol))

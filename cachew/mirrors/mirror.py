@@ -93,7 +93,7 @@ class Mirror:
         )
         own = OwnListing(identity=identity, listings=resources.listings)
         set_aside = SetAside(identity=identity, clock=clock, metrics=metrics)
-        self.refs = refs = MirroredRefs(own=own, set_aside=set_aside)
+        self.refs = refs = MirroredRefs(own=own, set_aside=set_aside, clock=clock)
         self.objects = MirroredObjects(life=life, place=place, refs=refs, reactor=resources.reactor)
         self.maintenance = Maintenance(
             name=identity.name,

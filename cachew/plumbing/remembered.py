@@ -104,6 +104,10 @@ class Expiring(Generic[K, V]):
         """Drop a value."""
         self._entries.pop(key, None)
 
+    def clear(self) -> None:
+        """Drop all values."""
+        self._entries.clear()
+
 
 class Newest(Generic[K]):
     """A set of what was added last; past its capacity the oldest goes.

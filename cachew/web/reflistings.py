@@ -173,10 +173,16 @@ class RefListings:
     async def named(self, right: Right, wanted: Sequence[str]) -> tuple[Listing, Right]:
         """Return a listing of the refs that a request wants by their names, and the right to it as it is now.
 
+        The client may have been told of some that have gone since.
+
         :raise UpstreamError: when the upstream can't be asked.
         """
         answer = await self._freshness.named(right.identity, tuple(wanted), right.authorization)
-        return answer.listing, await self._still(right, answer)
+        right = await self._still(right, answer)
+        mirror = self._mirrors.obtain(right.identity)
+        if not right.covers(mirror):
+            return answer.listing, right
+        return mirror.refs.gone.completed(answer.listing, wanted, mirror.refs.by_name), right
 
     async def listed(self, right: Right, kind: Kind) -> tuple[Answer, Right]:
         """Return what the upstream lists, and the right to it as it is now: the listing may show another repository.

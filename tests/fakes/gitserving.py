@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from cachew.mirrors.firstclones import FirstClones
 from cachew.mirrors.freshness import Answer
+from cachew.mirrors.gonerefs import GoneRefs
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.instance import Instance
 from cachew.mirrors.refs import RefState
@@ -224,6 +225,7 @@ class FakeMirror:
         return self
 
     life = place = objects = repository = wanted = found = ledger = refs
+    gone = GoneRefs(clock=FakeClock())
 
     def touched(self) -> str:
         """Return which of its files somebody has written to: none."""

@@ -67,7 +67,7 @@ async def test_git_wants_refs_by_their_names(
 
 @pytest_twisted.ensureDeferred
 async def test_a_ref_that_moved_after_the_listing(repository: Repository, git: Git, start: Start) -> None:
-    """A client is given what the ref is when it fetches, and told so."""
+    """A client is given what the ref is when it fetches, and told so; of one that was deleted, what it was."""
     cachew = await warm(start, git)
     first, again = repository.commit("main"), wanting(b"refs/heads/main", b"refs/heads/topic")
     both = [b"%b refs/heads/main\n" % first.encode(), b"%b refs/heads/topic\n" % first.encode()]
@@ -78,6 +78,10 @@ async def test_a_ref_that_moved_after_the_listing(repository: Repository, git: G
     pull = repositories.add_pull(repository, 7)
     answer = await cachew.upload_pack("org/repo", wanting(b"refs/pull/7/head"))
     assert told(answer) == [b"%b refs/pull/7/head\n" % pull.encode()]
+    repositories.delete_branch(repository, "topic")
+    assert told(await cachew.upload_pack("org/repo", again)) == [b"%b refs/heads/main\n" % pushed.encode(), both[1]]
+    await cachew.quiet()
+    assert told(await cachew.upload_pack("org/repo", again))[1] == both[1]
     for unknown in (b"refs/heads/none", b"refs/heads/mai", b"main", b"\xff"):
         assert (await cachew.upload_pack("org/repo", wanting(unknown)))[0] == b"ERR unknown ref " + unknown
 

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.listings import Listings, OwnListing, pack, unpack
+from cachew.mirrors.listings import Listings, OwnListing
+from cachew.mirrors.packedlistings import pack, unpack
 from cachew.mirrors.refs import of_listing, weight_of
 from cachew.upstream.listing import Listing, RemoteRef
 

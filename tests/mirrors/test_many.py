@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from cachew.mirrors.instance import InstanceState, Voice, gone_on, tips_of
 from cachew.mirrors.kinds import MIRRORED_KIND, contradict
-from cachew.mirrors.listings import pack, unpack
 from cachew.mirrors.moved import moved_in_part, with_refs
+from cachew.mirrors.packedlistings import pack, unpack
 from cachew.mirrors.refs import RefState, change, of_listing, packed_refs, weight_of
 from cachew.mirrors.setaside import SetAside, without
 from cachew.plumbing.errors import ProcessFailed
