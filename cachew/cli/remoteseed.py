@@ -35,6 +35,7 @@ _ATTEMPTS, _LONGEST_WAIT = 3, 10.0
 _CONNECT, _IDLE = 5.0, 10.0
 _TRUE = ("true", "yes", "on", "1", "")
 _ONLY_GIT = ("http.pinnedpubkey", "http.curloptresolve")
+_HAS_BUNDLES, _ALL_BUNDLES = "fetch.bundleCreationToken", str(2**64 - 1)
 _CHECKING = ("fetch.fsckobjects", "transfer.fsckobjects")
 
 
@@ -65,6 +66,12 @@ class RemoteRepository:
         """All that git is configured to do there, what counts most last."""
         return settings_told(self._config())
 
+    @cached_property
+    def asks_for_bundles(self) -> bool:
+        """Whether git fetches the bundles that a server names, beside whatever it has (``transfer.bundleURI``)."""
+        known = dict(self.settings)
+        return known.get("transfer.bundleuri", "no").lower() in _TRUE and _HAS_BUNDLES.lower() not in known
+
     def settings_for(self, url: str) -> list[tuple[str, str]]:
         """Return what is set for HTTP with an address; only git knows which settings are meant."""
         if not any(name.startswith("http.") for name, _ in self.settings):
@@ -90,6 +97,8 @@ def prepare(remote: RemoteRepository, options: HelperOptions, *, seeds: bool) ->
             _tell_lfs(remote, address)
         seeded = seeds and _seeded(remote, options)
         telling.result()
+    if seeded and remote.asks_for_bundles:
+        _spare_bundles(remote)
     return seeded
 
 
@@ -108,11 +117,21 @@ def _seeded(remote: RemoteRepository, options: HelperOptions) -> bool:
         return False
 
 
-def tidy(remote: RemoteRepository) -> None:
-    """Remove ``refs/bundles/*`` from a repository that may be pushed on as it is: a bare one, or a mirror.
+def _spare_bundles(remote: RemoteRepository) -> None:
+    """Let git take the server's bundles for older than what it has, which holds all of them."""
+    with suppress(OSError):  # where no process can be started they come besides
+        remote.git.run(HERE, "config", "--local", _HAS_BUNDLES, _ALL_BUNDLES, check=False)
 
-    Git says that it is a mirror only after it has fetched.
+
+def tidy(remote: RemoteRepository) -> None:
+    """Take back what git was told for the time of this fetch, when it waits for this process to end.
+
+    That is about bundles, and ``refs/bundles/*`` of a repository that may be pushed on as it is: a bare one, or a
+    mirror. Git says that it is a mirror only after it has fetched.
     """
+    if remote.asks_for_bundles:
+        with suppress(OSError):
+            remote.git.run(HERE, "config", "--local", "--unset", _HAS_BUNDLES, _ALL_BUNDLES, check=False)
     if not remote.directory.is_bare and b"mirror" not in remote.directory.config():
         return
     mirror = ("--local", "--type=bool", "--get", f"remote.{remote.name}.mirror")

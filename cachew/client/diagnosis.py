@@ -132,12 +132,6 @@ class Diagnosis:
             good = (ALLOWED, "always") in known
             advice = "" if good else f"`git config --global {ALLOWED} always` lets submodules take the helper's way."
             yield Finding("submodules", good, f"{ALLOWED} is {'' if good else 'not '}set", advice)
-            yield from self._bundles(known)
-
-    def _bundles(self, known: Sequence[tuple[str, str]]) -> Iterator[Finding]:
-        if dict(known).get("transfer.bundleuri", "false").lower() not in ("false", "no", "off", "0"):
-            advice = "`git config --global --unset transfer.bundleURI` spares a clone the second transfer."
-            yield Finding("bundles", False, "transfer.bundleURI has git fetch bundles beside the snapshot", advice)
 
     def _credentials(self, known: Sequence[tuple[str, str]]) -> Iterator[Finding]:
         for name, host in self._hosts(known):

@@ -77,6 +77,28 @@ def test_a_new_repository_is_seeded(home: Path, server: CachewServer, is_clone: 
     assert configured(home, "remote.origin.lfsurl") == f"{server.url}{PATH}/info/lfs"
 
 
+@pytest.mark.parametrize(("asks", "token"), [("true", ""), ("", ""), ("false", ""), ("true", "7")])
+def test_bundles_are_not_fetched_beside_the_snapshot(home: Path, server: CachewServer, asks: str, token: str) -> None:
+    """Git is told for the time of the fetch that it has them, where it asks for them and doesn't know what it has."""
+    store(server, home)
+    remote = remote_of(home, f"{server.url}{PATH}")
+    for name, value in (("transfer.bundleURI", asks), ("fetch.bundleCreationToken", token)):
+        if value:
+            git(home / "new", "config", name, value)
+    assert prepare(remote, HelperOptions(), seeds=True)
+    assert configured(home, "fetch.bundleCreationToken") == (token or (str(2**64 - 1) if asks == "true" else ""))
+    tidy(remote)
+    assert configured(home, "fetch.bundleCreationToken") == token
+
+
+def test_what_is_not_seeded_takes_the_bundles(home: Path, server: CachewServer) -> None:
+    """As without the helper."""
+    remote = remote_of(home, f"{server.url}{PATH}")
+    git(home / "new", "config", "transfer.bundleURI", "true")
+    assert not prepare(remote, HelperOptions(), seeds=True)
+    assert configured(home, "fetch.bundleCreationToken") == ""
+
+
 def test_an_address_of_git_lfs_that_is_there_stays(home: Path, server: CachewServer) -> None:
     """What the user has written is his."""
     remote = remote_of(home, f"{server.url}{PATH}")

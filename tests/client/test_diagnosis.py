@@ -184,13 +184,3 @@ def test_nobody_says_whose_credentials_are_sent() -> None:
     assert bad(world) == ["credentials"]
     world.known = [*rewriting, (f"http.{SERVER}/git/github.com/.extraheader", "Authorization: x")]
     assert bad(world) == []
-
-
-@pytest.mark.parametrize(("value", "twice"), [("true", True), ("false", False), ("", True)])
-def test_bundles_beside_the_snapshot(value: str, twice: bool) -> None:
-    """Whoever has git fetch both is told; without the helper bundles are what a clone gains by."""
-    world = World()
-    world.known.append(("transfer.bundleuri", value))
-    assert bad(world) == (["bundles"] if twice else [])
-    world.known = [_printed(one) for one in settings(SERVER, ["github.com"], fast=False)] + world.known[-1:]
-    assert bad(world) == []

@@ -9,6 +9,7 @@ from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
+from tests.functional.helperclones import Clones, install_helper
 from tests.functional.loglines import listening
 from tests.functional.upstream import Upstream
 
@@ -89,7 +90,10 @@ async def test_the_keys_by_protocol_are_those_of_git(upstream: Upstream, start: 
 
 @pytest_twisted.ensureDeferred
 async def test_stock_git_takes_the_bundles_of_a_warm_mirror(upstream: Upstream, git: Git, start: Start) -> None:
-    """A clone with ``transfer.bundleURI`` downloads every listed bundle; git before 2.40 has no such setting."""
+    """A clone with ``transfer.bundleURI`` downloads every listed bundle; git before 2.40 has no such setting.
+
+    One that is seeded with the snapshot downloads none.
+    """
     repository = repositories.make_repository(upstream.path("org/repo"), commits=30)
     cachew = await start('[git]\nref-check-interval = "0s"')
     git.instead_of(*cachew.instead_of)
@@ -105,6 +109,12 @@ async def test_stock_git_takes_the_bundles_of_a_warm_mirror(upstream: Upstream, 
         assert (await git.run("-C", "clone", "rev-parse", "HEAD")).out == pushed
         downloads = log.count("/bundle-list 200")
     assert downloads == (2 if version >= (2, 40) else 0)
+    await (await cachew.get("org/repo/snapshot.tar.zst")).content()
+    clones = Clones(git, install_helper(git.home / "bin"))
+    with listening() as log:
+        address = f"cachew::{cachew.url}/git/git.example/org/repo"
+        await clones.run("-c", "transfer.bundleURI=true", "clone", "-q", address, "seeded")
+        assert await clones.bundles("seeded") and log.count("/bundle-list 200") == 0
 
 
 @pytest_twisted.ensureDeferred
