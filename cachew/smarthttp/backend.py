@@ -4,14 +4,18 @@ The program itself is started, not ``git http-backend`` (which costs 1.3 times a
 nothing: no word of a request becomes an argument, and no variable of the server's reaches git.
 """
 
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 from twisted.internet.defer import Deferred
 
+from cachew.mirrors.gitfailures import NOT_STARTED
 from cachew.plumbing.child import Child, Command
+from cachew.plumbing.errors import Busy, ProcessFailed, TooLarge
 from cachew.plumbing.jobs import Slots
 from cachew.plumbing.process import Processes
 from cachew.plumbing.streams import BytesSource, Source
@@ -25,6 +29,8 @@ _LONG = 15
 
 With 5, four of them with two threads each left a small answer half of a processor of two.
 """
+_QUICK = 10.0
+"""Seconds that git may take to say where its programs are."""
 _NO_SEARCH = {"pack.window": "0"}
 
 
@@ -32,7 +38,7 @@ class Backend:
     """Runs ``git-http-backend``.
 
     :param processes: starts the children.
-    :param exec_path: what ``git --exec-path`` prints.
+    :param exec_path: what ``git --exec-path`` prints; asked for anew when nothing is there any more.
     :param slots: bounds how many run at once, fairly between repositories.
     :param home: an empty directory, which git takes for the user's home.
     :param search_path: the ``PATH`` of the children.
@@ -141,10 +147,21 @@ class Backend:
             began = await self._slots.acquire(repository, long=long)
             release = partial(self._slots.release, repository, long=long, began=began)
             child = self._start(environment, source, release, max(self._niceness, _LONG if long else 0))
-        except BaseException:
+        except BaseException as failure:
             source.close()
+            if isinstance(failure, ProcessFailed) and failure.code == NOT_STARTED:
+                await self._look_for_programs()
             raise
         return await response_of(child)
+
+    async def _look_for_programs(self) -> None:
+        """Ask git anew where its programs are: another one may have been installed, somewhere else."""
+        command = Command(("git", "--exec-path"), {"PATH": self._search_path})
+        with suppress(ProcessFailed, Busy, TooLarge):
+            said = (await self._processes.run(command, timeout=_QUICK, limit=4096)).stdout
+            place = Path(os.fsdecode(said.rstrip(b"\n")))
+            if (place / "git-http-backend").is_file():
+                self._exec_path = place
 
     def _start(self, environment: Mapping[str, str], body: Source, release: Callable[[], None], niceness: int) -> Child:
         command = Command((str(self._exec_path / "git-http-backend"),), environment)

@@ -246,12 +246,10 @@ class Pushes:
         try:
             status = await self._passthrough.stream(request, identity, "git-receive-pack", on_piece=on_piece)
         finally:
-            if (not status or status >= HTTPStatus.INTERNAL_SERVER_ERROR) and request.body.ended:
-                # The upstream had all of it, and nobody has heard what became of it.
+            # Whoever may not push must not make this server ask its upstreams; what has come whole may have been taken.
+            if accepted or ((not status or status >= 500) and request.body.ended):
                 self._changes.note(identity.name)
-            # Whoever may not push must not make this server ask its upstreams.
             if accepted:
-                self._changes.note(identity.name)
                 _once_answered(request, partial(copy_context().run, self._pushed, identity))
 
 
@@ -280,8 +278,7 @@ def question_of(
     )
     shaping = [header for header in headers if header[0] != b"user-agent"]
     parts = [f"{identity.name} {right.era}", request.method.decode("latin-1"), operation, repr(shaping)]
-    parts.append(agent_key(request.getHeader("user-agent")))
-    parts += [body.digest if body is not None else "", authorization or ""]
+    parts += [agent_key(request.getHeader("user-agent")), "" if body is None else body.digest, authorization or ""]
     key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
     return Question(identity, request.method, operation, headers, body, key, authorization)
 

@@ -155,6 +155,21 @@ async def test_backend_that_dies_at_once(processes: Processes, slots: Slots, tmp
 
 
 @pytest_twisted.ensureDeferred
+async def test_git_that_was_installed_anew(
+    processes: Processes, slots: Slots, repository: Path, tmp_path: Path
+) -> None:
+    """Who asks when its programs have gone is told so, and whoever comes next is served by those that are there."""
+    moved = Backend(
+        processes=processes, exec_path=tmp_path / "gone", slots=slots, home=tmp_path, search_path=os.environ["PATH"]
+    )
+    with pytest.raises(ProcessFailed, match="No such file"):
+        await moved.info_refs(repository="r", directory=repository, protocol=None)
+    response = await moved.info_refs(repository="r", directory=repository, protocol=None)
+    assert response.status == 200
+    response.source.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_environment_is_an_allowlist(processes: Processes, slots: Slots, tmp_path: Path) -> None:
     """Git gets no variable of the server's, and no word of the protocol header but its version."""
     program = tmp_path / "git-http-backend"
