@@ -12,6 +12,7 @@ from cachew.mirrors.maintenance import Maintenance
 from cachew.mirrors.mirrorrecord import MirrorRecord
 from cachew.mirrors.place import MirrorPlace
 from cachew.plumbing.clock import Clock
+from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.metrics import Metrics
 
 
@@ -66,25 +67,42 @@ class Damage:
             self.sound_at = started
         return found
 
-    async def mend(self, found: DamagedFiles) -> None:
-        """Mend what can be mended in its place; what was made of it meanwhile is withdrawn."""
+    async def mend(self, found: DamagedFiles) -> bool:
+        """Mend what can be mended in its place; what was made of it meanwhile is withdrawn.
+
+        :return: whether that could be done: where not, nothing is known of the mirror any more.
+        """
         self._note(str(found), "the mirror of {repository} was damaged and is mended: {damage}")
         life, refs = self._life, self._refs
-        await self.place.repository.mend(found, refs.listing, self.place.upstream_url)
-        # What could not be followed was not the upstream's fault.
-        refs.set_aside.clear()
-        life.renew()
-        record = MirrorRecord(life.identity, refs.object_format, life.instance.id, life.generation)
-        record.write(self.place.directory)
+        try:
+            await self.place.repository.mend(found, refs.listing, self.place.upstream_url)
+            # What could not be followed was not the upstream's fault.
+            refs.set_aside.clear()
+            life.renew()
+            record = MirrorRecord(life.identity, refs.object_format, life.instance.id, life.generation)
+            record.write(self.place.directory)
+        except (OSError, ProcessFailed) as error:
+            self.log.warn(
+                "the mirror of {repository} can't be mended: {error}", repository=life.identity.name, error=str(error)
+            )
+            return False
         self._on_damage(self.sound_at)
         if found.derived:
             self._maintenance.index_behind()
+        return True
 
     async def lose(self, reason: str) -> None:
-        """Give a damaged mirror up, so that a new one is made."""
+        """Give a damaged mirror up, so that a new one is made.
+
+        :raise OSError: when it can't be removed.
+        """
         self._note(reason, "the mirror of {repository} is damaged and is made anew: {damage}")
         self._life.last_error = f"it was damaged and is made anew: {reason}"
-        await discard(self._life, self.place, self._refs)
+        try:
+            await discard(self._life, self.place, self._refs)
+        except OSError:
+            self._on_damage(self.sound_at)
+            raise
         self._on_damage(self.sound_at)
 
     def _note(self, damage: str, message: str) -> None:

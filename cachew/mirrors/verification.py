@@ -184,15 +184,11 @@ class Verification:
     async def _read(self, *, contents: bool) -> None:
         started = self._reactor.seconds()
         found = await self._damage.examine(contents=contents)
-        if found.objects:
+        if found.objects or (found and not await self._damage.mend(found)):
             self._count("damaged")
             await self._damage.lose(str(found))
             raise CorruptObject(f"the mirror of {self._life.identity.name} is damaged: {found}")
-        if found:
-            self._count("mended")
-            await self._damage.mend(found)
-        else:
-            self._count("sound")
+        self._count("mended" if found else "sound")
         if contents:
             ended = self._reactor.seconds()
             self._read_at = started
