@@ -37,7 +37,7 @@ from cachew.plumbing.remembered import Expiring
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.threads import InThread
 from cachew.upstream.credentialsources import ANYONE, basic
-from cachew.upstream.jsonapi import JsonApi
+from cachew.upstream.jsonapi import JsonApi, reason_in
 
 API = "https://api.github.com"
 
@@ -232,7 +232,9 @@ class GitHubApps:
             self._keys.pop(app.app_id, None)
             self._proofs.forget(app.app_id)
         # a refusal of the server's own proof must never look like a refusal of the client's credential
-        return UpstreamUnreachable(self._api, f"answered {refusal.status} to the GitHub App {app.app_id}")
+        what = f"answered {refusal.status} to the GitHub App {app.app_id}"
+        said = reason_in(refusal)
+        return UpstreamUnreachable(self._api, f"{what}: {said}" if said else what)
 
     async def _ask(self, app: GitHubApp, method: str, path: str) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {await self._proof(app)}", "Accept": "application/vnd.github+json"}

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from cachew.plumbing.errors import TooLarge, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from cachew.plumbing.streams import read_all
 from cachew.upstream.connectionfailures import explain
+from cachew.upstream.listing import printable
 from cachew.upstream.responsebodies import response_source
 
 
@@ -34,7 +35,7 @@ class JsonApi:
         """Return the answer to a question; redirects are not followed.
 
         :param path: what comes after the base URL.
-        :raise UpstreamRefused: when the status is not 200 or 201.
+        :raise UpstreamRefused: when the status is not 200 or 201; see :func:`reason_in`.
         :raise UpstreamError: when there is no answer, or one that is no JSON.
         """
         asking = Deferred.fromCoroutine(self._exchange(method, self.url + path, headers))
@@ -55,8 +56,18 @@ class JsonApi:
         except TooLarge as failure:
             raise UpstreamUnreachable(self.url, f"its {failure}") from None
         if response.code not in (200, 201):
-            raise UpstreamRefused(self.url, status=response.code)
+            raise UpstreamRefused(self.url, status=response.code, body=body)
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
             raise UpstreamUnreachable(self.url, "its answer is not JSON") from None
+
+
+def reason_in(refusal: UpstreamRefused) -> str:
+    """Return how an API explains a refusal, empty when it doesn't: forges have a ``message`` in their JSON."""
+    try:
+        said = json.loads(refusal.body)
+    except (ValueError, RecursionError):
+        return ""
+    message = said.get("message") if isinstance(said, dict) else None
+    return printable(message.encode("utf-8", "replace")) if isinstance(message, str) else ""

@@ -38,6 +38,7 @@ class Api(Resource):
         self.installed: dict[str, dict[str, int]] = {"1": {"org/repo": 77}}
         self.asked: list[str] = []
         self.status: int | None = None
+        self.refusal = b"{}"
         self.troubled: dict[str, int] = {}
         self.life = 3600.0
         self.silent = False
@@ -54,7 +55,7 @@ class Api(Resource):
             return NOT_DONE_YET
         if status := self.troubled.get(claims["iss"], self.status):
             request.setResponseCode(status)
-            return b"{}"
+            return self.refusal
         return self._answer(request, claims["iss"], path)
 
     def _answer(self, request: Any, app: str, path: str) -> bytes:
@@ -192,6 +193,13 @@ def test_refused_app(api: Api, clock: FakeClock, key_file: Path) -> None:
     """A refusal of the App is the server's trouble and never looks like a refusal of the client."""
     api.status = 401
     with pytest.raises(UpstreamUnreachable, match="answered 401 to the GitHub App 1"):
+        token(apps_of(api, clock, GitHubApp("1", key_file)))
+
+
+def test_why_an_app_is_refused(api: Api, clock: FakeClock, key_file: Path) -> None:
+    """A clock that is wrong, or an App that is gone, is told in GitHub's own words."""
+    api.status, api.refusal = 401, b"{\"message\": \"'Expiration time' claim ('exp') is too far in the future\"}"
+    with pytest.raises(UpstreamUnreachable, match=r"App 1: 'Expiration time' claim \('exp'\) is too far in the future"):
         token(apps_of(api, clock, GitHubApp("1", key_file)))
 
 

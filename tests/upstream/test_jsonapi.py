@@ -10,7 +10,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from cachew.plumbing.errors import UpstreamError, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
-from cachew.upstream.jsonapi import JsonApi
+from cachew.upstream.jsonapi import JsonApi, reason_in
 from tests.fakes.settled import failure_of, value_of
 
 URL = "https://api.example"
@@ -53,6 +53,27 @@ def test_any_other_status_is_a_refusal_that_tells_it(status: int) -> None:
     api = Api(b"{}", status=status, location="https://elsewhere.example/")
     failure = failure_of(asked(api))
     assert isinstance(failure, UpstreamRefused) and failure.status == status and len(api.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            b'{"message": "Integration not found", "documentation_url": "x"}',
+            "Integration not found",
+        ),
+        (b'{"message": "two\\nlines \\u001b[31m \\ud800"}', "two?lines ?[31m ?"),
+        (b'{"message": 5}', ""),
+        (b'["message"]', ""),
+        (b"<html>", ""),
+        (b"[" * 99_000, ""),
+    ],
+    ids=range(6),
+)
+def test_a_refusal_tells_why(body: bytes, reason: str) -> None:
+    """As far as the API says it in a message, and as a terminal may see it."""
+    failure = failure_of(asked(Api(body, status=401)))
+    assert isinstance(failure, UpstreamRefused) and reason_in(failure) == reason
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[" * 99_000, b"\xff"])
