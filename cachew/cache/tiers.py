@@ -85,7 +85,7 @@ class Tier:
         waiting = self._clock.seconds() - self._asked[0] if self._asked else 0.0
         if max(self._took, waiting) > SLOW:
             return f"cache tier {self.name} is slow"
-        return f"cache tier {self.name} takes nothing: {self._refusal}" if self._refusal else ""
+        return f"cache tier {self.name} is restricted: {self._refusal}" if self._refusal else ""
 
     def failed(self, error: Exception) -> None:
         """Note a failure; being full is none, nor is being there to be read only."""
@@ -101,7 +101,7 @@ class Tier:
 
     def _refused(self, why: str) -> None:
         if why != self._refusal:
-            self.log.warn("cache tier {name} takes nothing, and is read on: {error}", name=self.name, error=why)
+            self.log.warn("cache tier {name} is restricted, and is read on: {error}", name=self.name, error=why)
         self._refusal = why
 
     def took(self) -> None:

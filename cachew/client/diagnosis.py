@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from cachew.client.clienterrors import ClientError
+from cachew.client.connections import BROKEN
 from cachew.client.gitcommand import Git
 from cachew.client.gitsetup import ALLOWED, FAST, servers
 from cachew.client.http import Http
@@ -16,6 +17,7 @@ from cachew.plumbing.clock import Clock
 _OLDEST = (2, 31)
 _ANYWHERE, _HERE = Path("/"), Path(".")
 _SKEW = 300.0
+_LONGEST = 4096
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,13 @@ class Diagnosis:
     def _readiness(self) -> Finding:
         try:
             with closing(self._http.request("GET", f"{self._http.server}/_readiness")) as answer:
-                good = answer.status == 200
+                good, told = answer.status == 200, answer.read(_LONGEST).decode("utf-8", "replace")
         except ClientError as error:
             return Finding("readiness", False, str(error), error.advice)
-        return Finding("readiness", good, "ready" if good else "not ready", "" if good else "Try again in a moment.")
+        except BROKEN as error:
+            return Finding("readiness", False, f"its answer broke off: {error}", "Try again in a moment.")
+        says = "; ".join(["ready" if good else "not ready", *filter(str.isprintable, told.split("\n")[1:-1])])
+        return Finding("readiness", good, says, "" if good else "Try again in a moment.")
 
     def _time_difference(self, date: str) -> Iterator[Finding]:
         try:

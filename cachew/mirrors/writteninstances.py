@@ -63,6 +63,7 @@ class WrittenInstances(KnownInstances):
         self._journal = journal
         self._shared = shared
         self._kept = kept
+        self._unwritten: StorageUnavailable | None = None
         self._void: Newest[str] = Newest(_VOID)
         self._looks: Shared[str, None] = Shared(keep=True)
 
@@ -94,12 +95,12 @@ class WrittenInstances(KnownInstances):
         await self.trouble(identity)
 
     async def trouble(self, identity: Identity) -> StorageUnavailable | None:
-        """Return what keeps this server from knowing what the other replicas know, None when it is nothing."""
+        """Return what keeps this server from knowing, or telling, what the replicas know; None when it is nothing."""
         try:
             await self._read(identity)
         except StorageUnavailable as error:
             return error
-        return None
+        return None if identity.name in self._entries else self._unwritten
 
     async def _read(self, identity: Identity) -> None:
         """Take over what the other replicas know.
@@ -180,6 +181,10 @@ class WrittenInstances(KnownInstances):
             except Conflict:
                 await self._read(identity)
                 return False
+            except StorageUnavailable as error:
+                self._unwritten = error
+                raise
+        self._unwritten = None
         await self._become(identity, state)
         return True
 

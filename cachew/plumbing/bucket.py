@@ -231,5 +231,6 @@ def _tell_refusal(failure: StoreFailed) -> None:
 
     :raise StorageRefused: when it is one.
     """
-    if failure.said.full or failure.said.refused:
-        raise StorageRefused(f"the object store lets this server only read ({failure.said.brief})") from failure
+    said = failure.said
+    if said.full or said.refused or said.unlistable:
+        raise StorageRefused(f"the object store refuses to store, remove or list ({said.brief})") from failure

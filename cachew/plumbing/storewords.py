@@ -44,7 +44,7 @@ class StoreWords:
         named = next(filter(None, code.groups()), "") if code else ""
         explained = unescape(message[1]) if message else ""
         text = ": ".join(filter(None, (own, named if named not in own else "", explained)))
-        last = own.rpartition(" - ")[2] if " - " in own else type(error).__name__
+        last = own.rpartition(" - ")[2] if " - " in own else own.partition("\n")[0]
         brief = named or (status[1] if status else last)
         return cls(_line(text, _MOST), _line(brief, _SHORT), named, int(status[1]) if status else 0)
 
@@ -57,6 +57,11 @@ class StoreWords:
     def refused(self) -> bool:
         """Whether we may not do what we have asked for."""
         return self.status in (401, 403, 405) or self.code == "AccessDenied"
+
+    @property
+    def unlistable(self) -> bool:
+        """Whether there is an object among ours whose name the library does not take, and lists nothing for that."""
+        return "object with invalid path" in self.text
 
     @property
     def archived(self) -> bool:

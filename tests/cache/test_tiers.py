@@ -61,7 +61,7 @@ def test_a_tier_that_can_only_be_read(bench: Bench) -> None:
     with pytest.raises(StorageRefused):
         result_of(bench.tier.ask(failing(StorageRefused("AccessDenied"))))
     assert not bench.tier.resting
-    assert bench.tier.trouble == "cache tier far takes nothing: AccessDenied"
+    assert bench.tier.trouble == "cache tier far is restricted: AccessDenied"
     result_of(bench.tier.stat("ns", "key"))
     assert bench.tier.trouble
     bench.tier.took()

@@ -17,8 +17,13 @@ DATE = "Sun, 29 Nov 2026 12:00:00 GMT"
 class Answer:
     """An answer to a probe."""
 
-    def __init__(self, status: int = 200, **headers: str) -> None:
+    def __init__(self, status: int = 200, body: str = "OK\n", **headers: str) -> None:
         self.status, self.headers = status, headers
+        self._body = body
+
+    def read(self, limit: int) -> bytes:
+        """Return what it says."""
+        return self._body.encode()[:limit]
 
     def close(self) -> None:
         """Nothing is held."""
@@ -122,6 +127,14 @@ def test_another_server(answer: Answer) -> None:
     world = World()
     world.answers["/_liveness"] = answer
     assert bad(world) == ["server"]
+
+
+def test_what_does_not_work_though_the_server_is_ready_is_told() -> None:
+    """In the server's words, as far as a terminal takes them; that is nothing that a client could do anything about."""
+    world = World()
+    world.answers["/_readiness"] = Answer(body="OK\ncache tier 2-s3 fails: AccessDenied\nesc\x1b[2J\n")
+    assert bad(world) == []
+    assert world.findings()["readiness"].says == "ready; cache tier 2-s3 fails: AccessDenied"
 
 
 def test_a_server_that_is_not_ready_or_of_another_version() -> None:

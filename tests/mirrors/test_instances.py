@@ -23,7 +23,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.inlinethreads import InlineThreads
 from tests.fakes.mirrorgit import REPOSITORY, listing
 from tests.fakes.records import UnreliableRecords
-from tests.fakes.settled import failure_of, value_of
+from tests.fakes.settled import failure_of, result_of, value_of
 
 OWN, ALICE, BOB = "the server's", "alice's", "bob's"
 OTHERS = [Identity("git.example", f"org/{number}") for number in range(20)]
@@ -464,6 +464,17 @@ def test_a_store_that_fails_lets_nobody_new_at_what_is_kept(tmp_path: Path) -> N
     assert two.hears(BOB, OLD) is two.hears(None, OLD) is Verdict.ASIDE
     records.down = False
     assert two.hears(BOB, OLD) is Verdict.GOES_ON and two.id == one.id
+
+
+def test_a_store_that_can_only_be_read_is_told_as_what_is_in_the_way(tmp_path: Path) -> None:
+    """It is known there what nobody has told yet, and can't be told."""
+    fresh = World(tmp_path / "fresh", UnreliableRecords(MemoryRecords()))
+    assert fresh.records is not None
+    fresh.records.read_only = True
+    assert fresh.hears(OWN, OLD) is Verdict.ASIDE
+    assert str(result_of(fresh.instances.trouble(REPOSITORY))) == "read only"
+    fresh.records.read_only = False
+    assert fresh.hears(OWN, OLD) is Verdict.GOES_ON and result_of(fresh.instances.trouble(REPOSITORY)) is None
 
 
 def test_what_a_fetch_has_shown_to_be_another_one(tmp_path: Path) -> None:

@@ -170,6 +170,16 @@ def test_a_store_that_is_there_to_be_read(store: HostileStore, bucket: Bucket, a
     assert result_of(bucket.get("x")) == (b"there", tag_of(b"there"))
 
 
+@pytest.mark.parametrize("name", ["pre/m//x", "pre/m/./x", "pre/m/a\x01"])
+def test_a_name_that_cannot_be_listed(store: HostileStore, bucket: Bucket, name: str) -> None:
+    """Somebody else's, in the midst of ours: it is told which, and what is read is read on."""
+    store.objects |= {name: b"theirs", "pre/m/y": b"ours"}
+    assert "contained empty" in str(refused := failure_of(bucket.listing("m"), StorageRefused)) or "illegal" in str(
+        refused
+    )
+    assert result_of(bucket.get("m/y")) == (b"ours", tag_of(b"ours"))
+
+
 def test_objects_are_removed_one_by_one(store: HostileStore, bucket: Bucket) -> None:
     """Not all stores know the request for many."""
     store.objects["pre/x"] = b"there"
