@@ -220,16 +220,17 @@ class MirroredRefs:
     def become(self, listing: Listing) -> None:
         """Take note of what they are after a listing was followed."""
         self.set_aside.keep_only(listing)
-        self._take(self.set_aside.allowed(listing, self.listing, also_due=False).filtered(MIRRORED_KIND))
+        followed = self.set_aside.allowed(listing, self.listing, also_due=False).filtered(MIRRORED_KIND)
+        self._level = None
+        self.gone.note(self.listing, followed)
+        self._own.set(followed)
 
     def move(self, moved: Moved) -> None:
         """Take note of where some of them are now, None for what is no more."""
-        self._take(with_refs(self.listing, moved))
-
-    def _take(self, listing: Listing) -> None:
         self._level = None
-        self.gone.note(self.listing, listing)
-        self._own.set(listing)
+        followed = with_refs(self.listing, moved)
+        self.gone.note(self.listing, followed)
+        self._own.set(followed)
 
     def clear(self) -> None:
         """Have none any more, and know of none that there were."""
