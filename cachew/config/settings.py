@@ -66,6 +66,9 @@ class WebhookSettings(Section):
         "Password of POST /webhook/azure-devops, with any user name.",
         example='"${AZURE_DEVOPS_WEBHOOK_PASSWORD}"',
     )
+    gitee_secret: Secret | None = key(
+        None, "Password or signing key of POST /webhook/gitee.", example='"${GITEE_WEBHOOK_SECRET}"'
+    )
 
 
 class LimitSettings(Section):

@@ -209,6 +209,7 @@ def _webhook_secrets(settings: Settings) -> dict[str, str | None]:
         "gitea": webhook.gitea_secret,
         "bitbucket": webhook.bitbucket_secret,
         "azure-devops": webhook.azure_devops_password,
+        "gitee": webhook.gitee_secret,
     }
     return {forge: secret.get_secret_value() if secret else None for forge, secret in given.items()}
 

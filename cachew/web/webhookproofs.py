@@ -2,8 +2,9 @@
 
 GitHub, Gitea and Bitbucket sign the body with a shared secret (HMAC-SHA256, in hex). GitLab sends the secret itself, or
 signs what Standard Webhooks has signed when the secret is a signing token (gitlab-org/gitlab!230944). Azure DevOps logs
-in with a password ("Webhooks" in the documentation of its service hooks). That an event may come twice is no matter:
-all that it does is to have an upstream asked.
+in with a password ("Webhooks" in the documentation of its service hooks). Gitee sends a password, or what it has signed
+of a time with it, and nothing of the event (https://help.gitee.com/webhook/how-to-verify-webhook-keys). That an event
+may come twice is no matter: all that it does is to have an upstream asked.
 """
 
 import binascii
@@ -12,6 +13,7 @@ import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from cachew.http.incoming import Body
 from cachew.http.requests import StreamingRequest
@@ -45,6 +47,7 @@ FORGES: Mapping[str, ForgeHeaders] = {
     ),
     "bitbucket": ForgeHeaders(("X-Event-Key",), ("X-Hub-Signature",)),
     "azure-devops": ForgeHeaders(),
+    "gitee": ForgeHeaders(("X-Gitee-Event",)),
 }
 """The forges whose events are taken, by the names of their routes."""
 
@@ -74,6 +77,8 @@ def require_head(request: StreamingRequest, forge: str, secret: bytes) -> None:
     if forge == "gitlab" and _signing_key(secret) is None:
         if not hmac.compare_digest(header(request, "X-Gitlab-Token").encode(), secret):
             raise Forbidden("X-Gitlab-Token is wrong")
+    elif forge == "gitee" and not _is_of_gitee(request, secret):
+        raise Forbidden("X-Gitee-Token is wrong")
     elif forge == "azure-devops" and not hmac.compare_digest(_password(header(request, "Authorization")), secret):
         raise Forbidden("the password is wrong")
 
@@ -149,6 +154,13 @@ def _signing_key(secret: bytes) -> bytes | None:
         return b64decode(secret.removeprefix(_SIGNING_TOKEN.encode()), validate=True) or None
     except binascii.Error:
         return None
+
+
+def _is_of_gitee(request: StreamingRequest, secret: bytes) -> bool:
+    shown = header(request, "X-Gitee-Token").encode()
+    moment = header(request, "X-Gitee-Timestamp").encode()
+    signed = b64encode(hmac.digest(secret, moment + b"\n" + secret, "sha256"))
+    return hmac.compare_digest(shown, secret) or hmac.compare_digest(unquote_to_bytes(shown), signed)
 
 
 def _password(shown: str) -> bytes:

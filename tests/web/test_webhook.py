@@ -5,7 +5,7 @@ import hmac
 import json
 from base64 import b64encode
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import pytest
 from twisted.logger import capturedLogs
@@ -22,7 +22,7 @@ NOT_HERE = b"this repository is not mirrored here\n"
 
 
 def front() -> AdminFront:
-    forges = ("github", "gitlab", "gitea", "bitbucket", "azure-devops")
+    forges = ("github", "gitlab", "gitea", "bitbucket", "azure-devops", "gitee")
     return AdminFront(secrets=dict.fromkeys(forges, SECRET))
 
 
@@ -111,6 +111,29 @@ def test_azure_devops_push_fetches() -> None:
     assert server.operations.pushes == ["dev.azure.com/org/My%20Project/_git/repo"]
     other = b'{"eventType": "build.complete", "resource": {}}'
     assert server.ask("/webhook/azure-devops", "POST", headers=logged_in(SECRET), body=other).body == b"ignored\n"
+
+
+GITEE = json.dumps({"ref": "refs/heads/main", "project": {"git_http_url": "https://gitee.com/o/r.git"}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("token", "status"),
+    [
+        (SECRET, 202),
+        (b64encode(hmac.digest(SECRET.encode(), b"1700000000000\nshared", "sha256")).decode(), 202),
+        (quote_plus(b64encode(hmac.digest(SECRET.encode(), b"1700000000000\nshared", "sha256"))), 202),
+        (b64encode(hmac.digest(SECRET.encode(), b"1700000000001\nshared", "sha256")).decode(), 403),
+        ("other", 403),
+        ("", 403),
+    ],
+    ids=range(6),
+)
+def test_gitee_shows_a_password_or_signs_the_time_with_it(token: str, status: int) -> None:
+    """Whether or not the signature is percent-encoded, as its documentation has it."""
+    server = front()
+    headers = {"X-Gitee-Event": "Push Hook", "X-Gitee-Timestamp": "1700000000000", "X-Gitee-Token": token}
+    assert server.ask("/webhook/gitee", "POST", headers=headers, body=GITEE).status == status
+    assert server.operations.pushes == (["gitee.com/o/r"] if status == 202 else [])
 
 
 STANDARD = {"webhook-id": "e1", "webhook-timestamp": "1700000000", "X-Gitlab-Event": "Push Hook"}
