@@ -7,7 +7,7 @@ first byte, so that a damaged one is as good as absent.
 """
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import ParamSpec, TypeVar, Unpack
@@ -18,12 +18,13 @@ from cachew.cache.diskentry import READ_AHEAD, BlockChecks, DiskChecks, DiskEntr
 from cachew.cache.diskfile import Draft
 from cachew.cache.diskstore import DiskStore
 from cachew.cache.interface import ObjectInfo, ObjectOptions, Stats, object_name
-from cachew.cache.objectfiles import ObjectFiles
+from cachew.cache.objectfiles import ObjectFiles, info_of, infos_of
 from cachew.cache.objectrecord import WriteTerms
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.database import error_code, is_damaged
 from cachew.plumbing.diskspace import FULL
 from cachew.plumbing.errors import StorageFull, StorageUnavailable, TooLarge
+from cachew.plumbing.gathering import Gathering
 from cachew.plumbing.threads import Threads, made_in_thread
 
 P = ParamSpec("P")
@@ -150,6 +151,7 @@ class DiskCache:
             remembered=remembered,
             on_damage=on_damage,
         )
+        self._looks: Gathering[tuple[str, str], ObjectInfo | Exception | None] = Gathering(self._look)
 
     async def start(self) -> None:
         """Open the directory, remove what was left unfinished, bring the index in step with the files."""
@@ -178,12 +180,13 @@ class DiskCache:
     async def stat(self, namespace: str, key: str) -> ObjectInfo | None:
         """Return what is known of an object."""
         name = object_name(namespace, key)
-        now = self._clock.now()
-        found = await made_in_thread(self._in_thread, partial(self._store.files.find, *name, now), give_up=close_found)
-        if found is None:
-            return None
-        found.file.close()
-        return found.record.info
+        found = await self._looks.ask(name)
+        if isinstance(found, Exception):
+            found = await self._in_thread(info_of, self._store.files, name, self._clock.now())
+        return found
+
+    async def _look(self, names: Sequence[tuple[str, str]]) -> list[ObjectInfo | Exception | None]:
+        return await self._in_thread(infos_of, self._store.files, names, self._clock.now())
 
     async def scrub(self, pace: Callable[[int], Awaitable[object]]) -> None:
         """Read every object through, one after the other; what is damaged is removed.

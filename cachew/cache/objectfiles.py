@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -202,6 +202,26 @@ class ObjectFiles:
         """Return the names of all objects."""
         with self.lock:
             return [(row.namespace, row.key) for row in self.index.rows()]
+
+
+def info_of(files: ObjectFiles, name: tuple[str, str], now: float) -> ObjectInfo | None:
+    """Return what is known of an object (blocking), see :meth:`ObjectFiles.find`."""
+    found = files.find(*name, now)
+    if found is None:
+        return None
+    found.file.close()
+    return found.record.info
+
+
+def infos_of(files: ObjectFiles, names: Iterable[tuple[str, str]], now: float) -> list[ObjectInfo | Exception | None]:
+    """Return what is known of some objects (blocking), and of one that can't be read why."""
+    found: list[ObjectInfo | Exception | None] = []
+    for name in names:
+        try:
+            found.append(info_of(files, name, now))
+        except Exception as error:
+            found.append(error)
+    return found
 
 
 def _files(directory: Path) -> Iterator[Path]:

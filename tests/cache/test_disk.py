@@ -7,17 +7,19 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
 
 from cachew.cache.disk import DiskCache
 from cachew.cache.interface import object_key
+from cachew.cache.objectfiles import ObjectFiles, info_of, infos_of
 from cachew.cache.tiered import TieredCache
 from cachew.plumbing.errors import CorruptObject, StorageFull, StorageUnavailable, TooLarge
 from cachew.plumbing.streams import FileSource, read_all
 from cachew.plumbing.threads import Threads
+from cachew.plumbing.together import all_of
 from tests.contracts.cache import LARGE, LIMIT, MAX_TTL, CacheContract, Subject, fetch, missing, opened, sha256, store
 from tests.fakes.caches import disk_cache
 from tests.fakes.clock import FakeClock
@@ -63,6 +65,34 @@ class TestRestartedDisk(CacheContract):
 def files(directory: Path) -> list[Path]:
     """Return the files of finished objects."""
     return sorted((directory / "cache").glob("objects/*/*/*"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_are_looked_at_together(tmp_path: Path, clock: FakeClock, threads: Threads) -> None:
+    """A page of what there is costs few jobs for threads; each object has its own answer, and counts as used."""
+    jobs = 0
+
+    async def counted(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        nonlocal jobs
+        jobs += 1
+        return await threads(function, *arguments, **named)
+
+    cache = disk_cache(tmp_path / "cache", limit=None, clock=clock, threads=cast(Any, counted))
+    await cache.start()
+    infos = [await store(cache, f"key {number}", b"x" * number) for number in range(1, 41)]
+    jobs = 0
+    found = await all_of(cache.stat("ns", f"key {number}") for number in range(50))
+    assert found == [None, *infos, *[None] * 9] and jobs <= 8
+    await cache.stop()
+
+
+def test_what_can_not_be_read_keeps_no_other_from_being_told_of(tmp_path: Path) -> None:
+    """It is told why."""
+    files = ObjectFiles(tmp_path)
+    files.open()
+    assert [type(one) for one in infos_of(files, [("ns", "\0"), ("ns", "00")], 0.0)] == [ValueError, type(None)]
+    with pytest.raises(ValueError, match="null"):
+        info_of(files, ("ns", "\0"), 0.0)
 
 
 @pytest_twisted.ensureDeferred
