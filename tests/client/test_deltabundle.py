@@ -1,8 +1,9 @@
 """Delta bundles: where they may come from, and which branch they are of; git and the server are played."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -41,8 +42,11 @@ class World:
             raise self.refusal
         return self.bundle
 
-    def run(self, directory: Path, *words: str) -> CompletedProcess[bytes]:
-        """Play git."""
+    def run(
+        self, directory: Path, *words: str, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> CompletedProcess[bytes]:
+        """Play git, for a user who lets it fetch from no file."""
+        assert (settings.get("protocol.file.allow") == "always") == (words[0] == "fetch")
         self.ran.append(words)
         return CompletedProcess(words, 0, self._heads.encode("utf-8", "surrogateescape"))
 
