@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, replace
 
 from cachew.cache.interface import ObjectInfo
-from cachew.cache.objectrecord import ObjectRecord
+from cachew.cache.objectrecord import ObjectRecord, is_moment
 from cachew.plumbing.errors import CorruptObject
 
 MANIFESTS = "manifests"
@@ -40,7 +40,7 @@ def content_in(data: bytes) -> str | None:
     """Return where the content lies that a manifest makes visible, None when it is damaged."""
     try:
         content = json.loads(data)["content"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return content if isinstance(content, str) else None
 
@@ -77,7 +77,7 @@ class Manifest:
         """
         record, fields = ObjectRecord.decode(data)
         content, slides, used = fields.get("content"), fields.get("slides"), fields.get("used")
-        if not isinstance(content, str) or not isinstance(slides, bool) or not isinstance(used, int | float):
+        if not isinstance(content, str) or not isinstance(slides, bool) or not is_moment(used):
             raise CorruptObject("a manifest is damaged")
         manifest = cls(record, content, slides, used)
         if (record.info.namespace, record.info.key) != (namespace, key):

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Unpack
+from typing import Any, TypeGuard, Unpack
 
 from cachew.cache.blocks import Blocks, ContentDigest
 from cachew.cache.eviction import lifetime
 from cachew.cache.interface import NO_HEADERS, ObjectInfo, ObjectOptions, entity_tag, namespace_name, object_key
 from cachew.plumbing.errors import CorruptObject
+
+_END_OF_9999 = 253402300800
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class ObjectRecord:
             record = cls(info, Blocks.from_text(info.size, fields["checks"]))
             if not _well_typed(info) or not record.blocks.consistent:
                 raise ValueError("fields do not fit together")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CorruptObject(f"the record of a stored object is damaged: {error}") from error
         return record, fields
 
@@ -105,8 +107,9 @@ def live(info: ObjectInfo, now: float) -> bool:
 def _well_typed(info: ObjectInfo) -> bool:
     texts = (info.namespace, info.key, info.etag, info.digest, *info.headers, *info.headers.values())
     numbers = (info.modified, 0 if info.expires is None else info.expires)
-    return (
-        all(isinstance(text, str) for text in texts)
-        and all(isinstance(number, int | float) for number in numbers)
-        and isinstance(info.size, int)
-    )
+    return all(isinstance(text, str) for text in texts) and all(map(is_moment, numbers)) and type(info.size) is int
+
+
+def is_moment(value: object) -> TypeGuard[float]:
+    """Whether something is a time, in seconds since the epoch, that HTTP can tell."""
+    return isinstance(value, int | float) and abs(value) < _END_OF_9999

@@ -47,6 +47,13 @@ def test_one_that_lies_in_another_s_place_is_none(namespace: str, key: str) -> N
         {"used": "lately"},
         {"size": 8 << 20},
         {"size": "7"},
+        {"size": -1},
+        {"size": True},
+        {"size": 10**30},
+        {"size": float("inf")},
+        {"modified": float("inf")},
+        {"expires": float("nan")},
+        {"used": float("nan")},
         {"headers": ["X"]},
         {"headers": {"X": 1}},
         {"etag": None},
@@ -72,7 +79,7 @@ def test_a_missing_field_is_noticed(name: str) -> None:
         Manifest.decode(json.dumps(fields).encode(), "ns", KEY)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"7", b"null", b"\xff\xfe{}"])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"7", b"null", b"\xff\xfe{}", b"[" * 100_000], ids=range(7))
 def test_what_is_no_manifest_at_all(data: bytes) -> None:
     """It is damaged, and names no content."""
     with pytest.raises(CorruptObject):
