@@ -12,7 +12,7 @@ from functools import cached_property
 
 from cachew.upstream.listing import Listing, RemoteRef
 from cachew.upstream.manyrefs import ManyRefs
-from cachew.upstream.refblocks import LONGEST, SUSPICIOUS
+from cachew.upstream.refnames import DEEPEST, LONGEST, LONGEST_NAME, SUSPICIOUS, all_fit
 from cachew.upstream.refviews import OidsOfRefs, TipsByName
 
 HIDDEN = "refs/cachew/"
@@ -20,9 +20,6 @@ MIRRORED = ("refs/heads/", "refs/tags/")
 Tip = tuple[str, str]
 """A ref's full name and the object id that it has."""
 _DAY = 86400
-_MAX_NAME = 2000
-_DEEPEST = 250
-"""Directories above a ref: whatever walks through these, Python's own functions too, goes into them one by one."""
 _FORBIDDEN_BYTES = bytes({*range(0x0A), *range(0x0B, 0x21), *b"\x7f~^:?*[\\"})
 _FORBIDDEN = re.compile(r"\.\.|@\{|[\x00-\x20\x7f~^:?*\[\\]")
 
@@ -258,9 +255,9 @@ def valid_name(name: str) -> bool:
 
     An upstream is not trusted to send only such.
     """
-    if _FORBIDDEN.search(name) or name.endswith(("/", ".")) or _length(name) > _MAX_NAME:
+    if _length(name) > LONGEST_NAME or name.count("/") > DEEPEST:
         return False
-    if name.count("/") > _DEEPEST:
+    if _FORBIDDEN.search(name) or name.endswith(("/", ".")):
         return False
     return all(
         part and not part.startswith(".") and not part.endswith(".lock") and _length(part) <= LONGEST
@@ -280,7 +277,7 @@ def invalid_names(names: Collection[str]) -> list[str]:
         and text.count(b"\n") == len(names) + 1
         and len(text.translate(None, _FORBIDDEN_BYTES)) == len(text)
         and not any(part in text for part in SUSPICIOUS)
-        and max(map(len, names), default=0) <= LONGEST
+        and all_fit(text.split(b"\n"))
     )
     if ordinary:
         return []

@@ -8,12 +8,13 @@ Only what is quite ordinary is kept so: names in order, all below ``refs/``, tha
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Set
 from copy import copy
 from hashlib import sha256
 from itertools import accumulate, compress, count
 from operator import lt, ne
 
+from cachew.upstream.refnames import surely_valid
 from cachew.upstream.remoteref import RemoteRef, bytes_of, text_of
 
 _NAME = rb"refs/[^\x00-\x20\x7f~^:?*\[\\]+"
@@ -32,10 +33,6 @@ _LINES = {
     )
     for width, oid in _OID.items()
 }
-SUSPICIOUS = (b"..", b"@{", b"//", b"/.", b"/\n", b"\n/", b"\n.", b".\n", b"\n\n", b".lock/", b".lock\n")
-"""What a text of names, each between two newlines, holds when one of them may not be valid; an empty one counts."""
-LONGEST = 250
-"""Bytes of a part of a name beyond which it is no file name any more once git has put ``.lock`` after it."""
 _KEY = 16
 """Digits of an object id that are looked up first."""
 _SIZE = 4
@@ -139,7 +136,7 @@ class RefBlock:
         names = [name for _, _, name, _ in lines]
         sizes = [int(size, 16) for size, _, _, _ in lines]
         told = [width + 6 + len(name) + len(more) for _, _, name, more in lines]
-        if sizes != told or sum(sizes) != len(data) or not all(map(lt, names, names[1:])) or not _valid(names):
+        if sizes != told or sum(sizes) != len(data) or not all(map(lt, names, names[1:])) or not surely_valid(names):
             raise NotOrdinary
         self.data, self.width = data, width
         self.starts = array("I", accumulate(sizes, initial=0))
@@ -279,12 +276,6 @@ def _ref(oid: bytes, name: bytes, more: bytes) -> RemoteRef:
     targeted, _, peeled = more.partition(_PEELED)
     target = text_of(targeted.removeprefix(_SYMREF)) or None
     return RemoteRef(text_of(name), oid.decode("ascii"), target, peeled.decode("ascii") or None)
-
-
-def _valid(names: Sequence[bytes]) -> bool:
-    """Whether git surely takes names that hold no forbidden byte; such as it takes nevertheless may be refused."""
-    text = b"\n".join((b"", *names, b""))
-    return bool(names) and max(map(len, names)) <= LONGEST and not any(part in text for part in SUSPICIOUS)
 
 
 def _directories(names: Iterable[bytes]) -> frozenset[bytes]:

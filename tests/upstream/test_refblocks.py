@@ -74,7 +74,9 @@ def test_an_object_id_in_a_name_is_none() -> None:
         line_of(RemoteRef("HEAD", f"{1:040x}")),
         line_of(RemoteRef("refs/heads/a..b", f"{1:040x}")),
         line_of(RemoteRef("refs/heads/a.lock", f"{1:040x}")),
-        line_of(RemoteRef("refs/heads/" + "x" * 250, f"{1:040x}")),
+        line_of(RemoteRef("refs/heads/" + "x" * 251, f"{1:040x}")),
+        line_of(RemoteRef("refs/heads/" + "/".join(["x" * 200] * 12), f"{1:040x}")),
+        line_of(RemoteRef("refs/heads/" + "x/" * 300 + "x", f"{1:040x}")),
         line_of(RemoteRef("refs/heads/a", f"{1:064x}")),
     ],
 )
@@ -82,6 +84,12 @@ def test_what_is_not_ordinary_is_no_block(data: bytes) -> None:
     """Nothing, out of order, twice, not whole, no ref of git's, or of another object format."""
     with pytest.raises(NotOrdinary):
         RefBlock(data, 40)
+
+
+def test_a_long_name_whose_parts_are_file_names_is_ordinary() -> None:
+    """One such ref makes hundreds of thousands beside it no less quick."""
+    long = RemoteRef("refs/heads/" + "/".join(["x" * 250] * 7), f"{1:040x}")
+    assert list(block_of(long)) == [long]
 
 
 def test_an_unborn_ref_has_no_line() -> None:
