@@ -79,11 +79,16 @@ class SkewedClock:
 
     def __init__(self, file: Path, ahead: float = 0.0) -> None:
         self.file = file
+        file.touch()
         self.put(ahead)
 
     def put(self, ahead: float) -> None:
-        """Have it be so many seconds ahead of the true time; behind when negative."""
-        self.file.write_text(f"{ahead:09.1f}\n")
+        """Have it be so many seconds ahead of the true time; behind when negative.
+
+        Never is the file empty for a moment, in which whoever asked for the time would fail: that ended the schedule.
+        """
+        with open(self.file, "r+b", buffering=0) as file:
+            file.write(f"{ahead:09.1f}\n".encode())
 
     @property
     def program(self) -> str:
