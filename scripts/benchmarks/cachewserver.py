@@ -33,6 +33,7 @@ mode = "trusted-network"
 trust-loopback = true
 """
 _PATIENCE = 300.0
+_ASKED = 10
 
 
 def config(*, state: Path, port: int, upstream: str, more: str = "", git: str = "") -> str:
@@ -197,9 +198,21 @@ class Cachew:
         """Look at the dashboard."""
         self._ask("/admin/")
 
-    def wait_until_idle(self) -> None:
-        """Wait until no work goes on in the background."""
-        self._wait(lambda: not self._json("/admin/overview")["work"], "there is work without end")
+    def wait_until_idle(self) -> int:
+        """Wait until no work goes on in the background; return how often the server was asked."""
+        answers: list[bool] = []
+
+        def is_idle() -> bool:
+            answers.append(not self._json("/admin/overview")["work"])
+            return answers[-1]
+
+        self._wait(is_idle, "there is work without end")
+        return len(answers)
+
+    def cost_of_asking(self) -> float:
+        """Return the CPU seconds that it takes an idle server to say that it is idle."""
+        before, asked = self.cpu(), sum(self.wait_until_idle() for _ in range(_ASKED))
+        return (self.cpu() - before) / asked
 
     def wait_for_bundles(self, repository: str) -> None:
         """Ask for a repository's bundle list until there is one."""
