@@ -26,6 +26,7 @@ from cachew.upstream.responsebodies import SourceBody, Watch, response_source
 from cachew.upstream.storage import name_of
 
 _TOO_MANY = 429
+_MOST_OF_STORAGES = 3
 _FETCH = "/git-upload-pack"
 
 
@@ -68,7 +69,7 @@ class Exchange:
         :raise UpstreamUnreachable: when there is none, or a redirect that must not be followed.
         :raise UpstreamTimeout: when it does not begin in time.
         """
-        asked = url
+        asked, seen = url, {url}
         for _ in range(MOST + 1):
             shown = [*headers, *http.of_credential(credential)]
             response = await self._send(self._agents.pooled, b"GET", url, shown, None, None, seconds)
@@ -77,8 +78,11 @@ class Exchange:
                 return response, url
             self.discard(url, response)
             target = self._redirects.follow(asked=asked, current=url, location=location_of(raw(response.headers)))
+            if target in seen:
+                raise UpstreamRedirected(split_operation(asked)[0], "redirected in a circle")
             credential = self._redirects.shown(credential, url, target)
             url = target
+            seen.add(url)
         raise UpstreamRedirected(split_operation(url)[0], f"redirected more than {MOST} times")
 
     async def download(
@@ -99,7 +103,7 @@ class Exchange:
         :raise UpstreamUnreachable: when there is none.
         :raise UpstreamTimeout: when it does not begin in time.
         """
-        for _ in range(MOST + 1):
+        for _ in range(_MOST_OF_STORAGES + 1):
             name = name_of(url)
             shown = [*headers, *http.of_credential(credential)]
             response = await self._send(self._agents.pooled, b"GET", url, shown, None, None, seconds, name)
@@ -111,7 +115,7 @@ class Exchange:
             headers = headers if same_origin(url, target) else []
             credential = self._redirects.shown(credential, url, target)
             url = target
-        raise UpstreamUnreachable(name_of(url), f"redirected more than {MOST} times")
+        raise UpstreamUnreachable(name_of(url), f"redirected more than {_MOST_OF_STORAGES} times")
 
     async def ask(self, url: str, headers: http.RawHeaders, question: bytes, *, seconds: float) -> IResponse:
         """Post a question that changes nothing; if a kept connection turns out to be dead, once more over a new one.

@@ -19,8 +19,8 @@ from cachew.upstream import headers as http
 from cachew.upstream.hosts import Hosts, origin
 
 CODES = frozenset({301, 302, 303, 307, 308})
-MOST = 3
-"""How many redirects are followed."""
+MOST = 20
+"""How many redirects of `info/refs` are followed: as many as git follows (its ``http.c``)."""
 
 _LONGEST_HOST = 253
 _UNENCODED = re.compile(rb"[ \x80-\xff]")

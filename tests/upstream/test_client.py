@@ -341,6 +341,29 @@ def test_redirect_across_hosts(upstream: Any, client: UpstreamClient) -> None:
     assert ["authorization" in seen.headers for seen in upstream.seen] == [True, False, False]
 
 
+def test_redirects_are_followed_as_far_as_git_follows_them(upstream: Any, client: UpstreamClient) -> None:
+    """To https, to another owner, to another name: twenty times, and never in a circle."""
+    for number in range(20):
+        upstream.say(301, Location=f"https://git.example/r{number}/info/refs?service=git-upload-pack")
+    upstream.v2()
+    upstream.refs()
+    _, known = result_of(client.list_refs(URL))
+    assert known.base_url == "https://git.example/r19"
+    for number in range(21):
+        upstream.say(301, Location=f"https://git.example/r{number}/info/refs?service=git-upload-pack")
+    with pytest.raises(UpstreamUnreachable, match="more than 20 times"):
+        result_of(client.list_refs("https://git.example/other"))
+
+
+def test_redirects_in_a_circle(upstream: Any, client: UpstreamClient) -> None:
+    """A host that sends one back to where he came from is asked no further."""
+    for place in ("a", "org/repo"):
+        upstream.say(302, Location=f"https://git.example/{place}/info/refs?service=git-upload-pack")
+    with pytest.raises(UpstreamUnreachable, match="in a circle"):
+        result_of(client.list_refs(URL))
+    assert len(upstream.seen) == 2
+
+
 def test_redirect_is_asked_again(upstream: Any, client: UpstreamClient) -> None:
     """A known redirect is no shortcut, for it may have been meant for another credential."""
     upstream.say(401)
