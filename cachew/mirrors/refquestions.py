@@ -168,7 +168,7 @@ class RefQuestions:
         identity, kind = question
         result: Listing | UpstreamError
         credential: str | None = None
-        along = self._witnesses.asked_along(question)
+        along, was_part = self._witnesses.asked_along(question), self._mirrored.is_part(question)
         try:
             credential = await shown(identity, begun.authorization)
             result = await self._list((identity, (*kind, *along)) if kind and along else question, credential)
@@ -183,7 +183,8 @@ class RefQuestions:
             verdict = await instances.listed(identity, credential, result, begun.number)
             if verdict in _LETTING_IN:
                 self._listeners.verdict(identity, credential, None)
-        elif isinstance(result, Listing) and self._mirrored.is_part(question):
+        # It may be known by now that there are few.
+        elif isinstance(result, Listing) and (was_part or self._mirrored.is_part(question)):
             begun = replace(begun, shown=credential)
             together, result = (result, result.filtered(kind)) if along else (None, result)
             result, verdict = await self._heard_in_part(question, begun, result, together, shown)

@@ -194,6 +194,21 @@ def test_who_is_asked_for_along_may_have_gone(wary: Gate) -> None:
     assert result(asked) == Answer(head("4"))
 
 
+def test_a_part_of_what_has_few_refs_by_the_time_of_the_answer_is_judged_like_another(wary: Gate) -> None:
+    """Neither are others told than were asked for, nor is what belongs to another repository taken for this one's."""
+    wary.ask(*MAIN)
+    wary.upstream.answer(head("2"))
+    wary.upstream.answer(Listing(refs=MANY[-3:]))
+    for answered, told in ((Listing(refs=(*MANY[-3:], *head("3").refs)), head("3")), (head("4"), None)):
+        wary.mirror = whole("1")
+        wary.clock.advance(10)
+        asked = wary.ask(*MAIN)
+        wary.mirror = head("1")
+        wary.upstream.answer(answered)
+        assert (result(asked).listing if asked.called else None) == told
+    assert kinds(wary)[-1] == MIRRORED_KIND
+
+
 def test_what_is_not_recognised_is_judged_by_all_heads_and_tags(wary: Gate) -> None:
     """A part may belong to another repository; then all are listed, and the answer is of that listing."""
     asked = wary.ask(*MAIN, "refs/pull/7/head")
