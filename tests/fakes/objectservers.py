@@ -96,13 +96,29 @@ def seaweedfs() -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+_MOTO = """
+import sys, threading
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import run_simple
+
+application, one = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+def serve(environ, start_response):
+    with one:
+        return application(environ, start_response)
+
+run_simple("127.0.0.1", int(sys.argv[1]), serve, threaded=True, request_handler=MotoRequestHandler)
+"""
+# By itself it looks at a condition and stores in two steps, between which another request may store as well.
+
+
 @contextlib.contextmanager
 def moto() -> Iterator[str]:
     """Run moto's server and give its URL, where :data:`BUCKET` exists."""
     home = tempfile.mkdtemp(prefix="moto")
     (port,) = free_ports(1)
     try:
-        with _running([str(_BIN / "moto_server"), "-H", "127.0.0.1", "-p", str(port)], home, "Running on"):
+        with _running([sys.executable, "-c", _MOTO, str(port)], home, "Running on"):
             url = f"http://127.0.0.1:{port}"
             urlopen(Request(f"{url}/{BUCKET}", method="PUT"), timeout=10).close()
             yield url
