@@ -186,6 +186,8 @@ def proxy_complaint(url: str) -> str:
     """Say what is wrong with a proxy's URL, without what may be a password in it; nothing when it will do."""
     if "@" in url:
         return "holds a password; write url and credentials-file in its place"
+    if url.lower().startswith("socks"):
+        return "names a SOCKS proxy; only http and https proxies lead upstream: name one in url, or unset it"
     try:
         _http_url(url)
     except ValueError as error:

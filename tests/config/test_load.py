@@ -260,6 +260,13 @@ def test_a_proxy_of_the_environment_that_would_not_do(url: str) -> None:
         load("", environ={"all_proxy": url})
     (line,) = caught.value.lines()
     assert line.startswith("config: proxy.url: the environment variable all_proxy ") and "hush" not in line
+    assert ("names a SOCKS proxy" in line) is url.startswith("socks")
+
+
+def test_a_proxy_of_the_config_counts_before_that_of_the_environment() -> None:
+    """So a variable that the server can't follow need not be unset."""
+    told = load('[proxy]\nurl = "http://p:3128"', environ={"all_proxy": "socks5h://q:1080"})
+    assert told.proxy.url == "http://p:3128"
 
 
 def test_endpoints_are_checked() -> None:
