@@ -7,7 +7,7 @@ holds up is left behind: it comes among the others when its look ends, and nobod
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 
 from twisted.internet.defer import CancelledError
@@ -20,7 +20,7 @@ from cachew.mirrors.machine import MirrorState
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.mirrorrecord import MirrorRecord
 from cachew.plumbing.descriptors import EXHAUSTED
-from cachew.plumbing.errors import CachewError
+from cachew.plumbing.errors import CachewError, StorageUnavailable
 from cachew.plumbing.patience import ended_within
 from cachew.plumbing.shared import Shared
 from cachew.plumbing.threads import Threads
@@ -80,7 +80,8 @@ class FirstLooks:
         if patience is None:
             await self._look(identity)
         elif identity not in self._held_up:
-            await ended_within(self._reactor, patience, self._look(identity))
+            with suppress(StorageUnavailable):
+                await ended_within(self._reactor, patience, self._look(identity))
 
     async def _look(self, identity: Identity) -> None:
         while identity in self.unseen and identity in self._under_way:

@@ -202,6 +202,19 @@ def test_one_that_the_disk_holds_up_is_left_behind() -> None:
     assert disk.look(slow).called and not disk.clock.getDelayedCalls()
 
 
+def test_who_goes_on_without_is_not_told_that_the_disk_holds_it_up() -> None:
+    """Also when that turns out while he waits: his upstream answers him, as it does who comes a moment later."""
+    disk = OnDisk(1)
+    Deferred.fromCoroutine(disk.looks.look_through())
+    disk.clock.advance(LATE - 1)
+    asking = disk.look(disk.identities[0], 5)
+    assert not asking.called
+    disk.clock.advance(1)
+    assert value_of(asking) is None and disk.look(disk.identities[0], 5).called
+    disk.run()
+    assert disk.adopted == disk.identities and not disk.clock.getDelayedCalls()
+
+
 def test_a_disk_that_hangs_takes_no_more_threads() -> None:
     """Nobody waits for what it holds up then; when it goes on, the next turn looks at the rest."""
     disk = OnDisk(100)
