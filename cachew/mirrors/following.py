@@ -41,8 +41,8 @@ class Following:
 
     async def _follow_part(self, mirror: Mirror, moved: Moved, started: float) -> None:
         await mirror.updates.sync_part(moved, started)
-        await mirror.maintenance.index_after_fetch()
+        await mirror.maintenance.index_after_fetch(mirror.updates.fetches)
 
     async def _follow(self, mirror: Mirror, listing: Listing, started: float) -> None:
         await mirror.updates.sync(listing, started)
-        await mirror.maintenance.index_after_fetch()
+        await mirror.maintenance.index_after_fetch(mirror.updates.fetches)

@@ -50,20 +50,21 @@ class Maintenance:
         self._threads = threads
         self._background = background
         self._index_due = self._bitmaps_due = False
-        self._fetches = 0
+        self._indexed_at = 0
 
     def index_behind(self) -> None:
         """Have packs indexed in the background."""
         self._background.start(self.index_packs(), f"indexing of {self._name}")
 
-    async def index_after_fetch(self) -> None:
+    async def index_after_fetch(self, fetches: int) -> None:
         """Write the commit-graph when there have been several fetches since: a single one adds little to walk.
 
         What stays without is taken up by the next repack.
+
+        :param fetches: how many there have been in all; several listings may have had one of them made.
         """
-        self._fetches += 1
-        if self._fetches >= _FETCHES:
-            self._fetches = 0
+        if fetches - self._indexed_at >= _FETCHES:
+            self._indexed_at = fetches
             await self.index_packs(bitmaps=False)
 
     async def index_packs(self, *, bitmaps: bool = True) -> None:

@@ -36,6 +36,7 @@ class Updates:
     :param standing: knows the repository's present instance.
     :param fetches: runs its fetches.
     :param locks: its locks.
+    :ivar fetches: how many fetches have brought it there so far.
     """
 
     log = Logger()
@@ -59,6 +60,7 @@ class Updates:
         self._fetches = fetches
         self._rounds = Rounds(lock=locks.refs, work=self._round)
         self._target = Target()
+        self.fetches = 0
 
     @property
     def under_way(self) -> bool:
@@ -119,7 +121,7 @@ class Updates:
         done = False
         try:
             await self._fetches.of_refs(work)
-            done = True
+            self.fetches, done = self.fetches + 1, True
         finally:
             self._life.step(MirrorEvent.DONE if done else MirrorEvent.FAILED)
 

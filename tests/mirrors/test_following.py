@@ -47,8 +47,10 @@ class World:
         if self.fails is not None:
             raise self.fails
 
-    async def index_after_fetch(self) -> None:
-        self.asked.append("indexed")
+    fetches = 7
+
+    async def index_after_fetch(self, fetches: int) -> None:
+        self.asked.append(f"after {fetches}")
 
     def listed(self, *, part: bool) -> object:
         """Let an upstream list something, and return what is fetched because of it."""
@@ -65,7 +67,7 @@ def test_what_is_new_is_fetched(part: bool) -> None:
     world = World()
     assert world.listed(part=part) == world.asked[0][0]  # type: ignore[index]
     assert world.asked[0][1] == 5.0  # type: ignore[index]
-    assert world.asked[1:] == ["indexed"]
+    assert world.asked[1:] == ["after 7"]
 
 
 @pytest.mark.parametrize("part", [False, True])
@@ -88,7 +90,7 @@ def test_nobody_waits_for_it(part: bool) -> None:
     assert [what for what, _ in world.background.under_way] == [f"fetch of {REPOSITORY.name}"]
     world.gate.callback(None)
     assert world.background.under_way == []
-    assert world.asked[1:] == ["indexed"]
+    assert world.asked[1:] == ["after 7"]
 
 
 @pytest.mark.parametrize("part", [False, True])
@@ -97,7 +99,7 @@ def test_a_fetch_that_fails_indexes_nothing(part: bool) -> None:
     world = World()
     world.fails = UpstreamUnreachable("https://git.example/org/repo", "is down")
     world.listed(part=part)
-    assert "indexed" not in world.asked
+    assert "after 7" not in world.asked
     world.fails = None
     world.listed(part=part)
-    assert world.asked[-1] == "indexed"
+    assert world.asked[-1] == "after 7"
