@@ -87,8 +87,11 @@ class Bucket:
         try:
             with tracing.spanning(f"store {getattr(function, '__name__', 'call')}", leaves=True):
                 return await self._threads(function, *args, **kwargs)
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            # Whoever is told that an object is not there removes the copies of it that he has.
+            if StoreWords.of(error).code != "NoSuchBucket":
+                raise
+            raise _without_bucket(self.log) from error
         except (AlreadyExistsError, PreconditionError) as error:
             raise Conflict("somebody else changed the record first") from error
         except (BaseError, OSError) as error:
@@ -106,8 +109,7 @@ class Bucket:
         try:
             return await self.call(function, *args, **kwargs)
         except FileNotFoundError as error:
-            self.log.warn("object store: the bucket is not there")
-            raise StorageUnavailable("the object store has no such bucket") from error
+            raise _without_bucket(self.log) from error
         except StoreFailed as failure:
             if self._plain is not None and failure.said.knows_no_checksums:
                 self.log.info("the object store knows no checksums in headers and is sent none from now on")
@@ -224,6 +226,11 @@ def _list(store: ObjectStore, prefix: str) -> list[ListedObject]:
         if len(found) == known:
             raise OSError("it lists the same objects again and again")
     return list(found.values())
+
+
+def _without_bucket(log: Logger) -> StorageUnavailable:
+    log.warn("object store: the bucket is not there")
+    return StorageUnavailable("the object store has no such bucket")
 
 
 def _tell_refusal(failure: StoreFailed) -> None:
