@@ -14,6 +14,7 @@ from cachew.web.access.guard import ClientCredentials
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.policy import Policy
 from cachew.web.bundleroutes import BundleRoutes
+from cachew.web.commandreader import CommandReader
 from cachew.web.dumbfiles import DumbFiles
 from cachew.web.ensure import EnsureRefs
 from cachew.web.git import GitRoutes, Services
@@ -25,7 +26,8 @@ from cachew.web.passthrough import PassThrough, Pushes
 from cachew.web.reflistings import RefListings
 from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
 from cachew.web.storedanswers import StoreRedirects
-from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
+from cachew.web.toldlistings import ToldListings
+from cachew.web.uploadpack import FetchAnswers, UploadPack
 from cachew.web.upstreampacks import UpstreamPacks
 
 
@@ -70,7 +72,7 @@ def make_git_routes(
         listings=listings,
         commands=commands,
         patience=runtime.settings.git.fetch_wait,
-        client_of=policy.client_of,
+        told=ToldListings(clock=runtime.clock, client_of=policy.client_of),
     )
     services = Services(
         listings=listings,

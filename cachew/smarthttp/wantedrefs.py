@@ -34,18 +34,21 @@ class UnknownRef(Exception):
         self.name = name
 
 
-def resolved(command_body: Iterable[bytes], wanted: Collection[str], listing: Listing) -> tuple[bytes, bytes]:
+def resolved(
+    command_body: Iterable[bytes], wanted: Collection[str], listing: Listing, besides: Collection[str] = ()
+) -> tuple[bytes, bytes]:
     """Return a request with the refs that it wants replaced by what they are, and the section that says so.
 
     :param command_body: the request in pieces (blocking to read).
     :param wanted: the names of the refs that it wants.
     :param listing: what they are.
+    :param besides: objects that are wanted besides.
     :raise UnknownRef: when one of them is not listed.
     """
     names = _listed(wanted, listing)
     if len(names) < len(wanted) and (absent := next((name for name in wanted if name not in names), None)) is not None:
         raise UnknownRef(absent)
-    return asked_for(command_body, names), section(names)
+    return asked_for(command_body, names, besides), section(names)
 
 
 def _listed(wanted: Collection[str], listing: Listing) -> dict[str, str]:
@@ -58,16 +61,17 @@ def _listed(wanted: Collection[str], listing: Listing) -> dict[str, str]:
     return names | {name: oid for name, oid in listing.refs.tips() if name in sought}
 
 
-def asked_for(command_body: Iterable[bytes], names: Mapping[str, str]) -> bytes:
+def asked_for(command_body: Iterable[bytes], names: Mapping[str, str], besides: Collection[str] = ()) -> bytes:
     """Return a request with the refs that it wants replaced by what they are.
 
     :param command_body: the request in pieces (blocking to read).
     :param names: the object id of every ref that it wants.
+    :param besides: objects that are wanted besides.
     """
-    return b"".join(_replaced(command_body, names))
+    return b"".join(_replaced(command_body, names, besides))
 
 
-def _replaced(body: Iterable[bytes], names: Mapping[str, str]) -> Iterator[bytes]:
+def _replaced(body: Iterable[bytes], names: Mapping[str, str], besides: Collection[str]) -> Iterator[bytes]:
     decoder, told = Decoder(), set[str]()
     for piece in body:
         for packet in decoder.feed(piece):
@@ -75,10 +79,11 @@ def _replaced(body: Iterable[bytes], names: Mapping[str, str]) -> Iterator[bytes
             if not line.startswith(WANT_REF):
                 yield encode_all([packet])
                 continue
-            oid = names[line.removeprefix(WANT_REF).decode("utf-8", "surrogateescape")]
-            if oid not in told:
-                told.add(oid)
-                yield encode(f"want {oid}\n".encode())
+            name = line.removeprefix(WANT_REF).decode("utf-8", "surrogateescape")
+            for oid in (names[name], *(() if told else besides)):
+                if oid not in told:
+                    told.add(oid)
+                    yield encode(f"want {oid}\n".encode())
 
 
 def section(names: Mapping[str, str]) -> bytes:

@@ -127,10 +127,11 @@ class RefListings:
             with _waited_for(mirror, self._mirroring.first):
                 await self._old_listing(request, right, version)
 
-    async def answer(self, request: StreamingRequest, right: Right, body: Body, command: GitCommand) -> None:
+    async def answer(self, request: StreamingRequest, right: Right, body: Body, command: GitCommand) -> Listing | None:
         """Answer a command that wants no objects.
 
         :param body: the request's, of which the command was read.
+        :return: the refs that the client was told of, None where that was the upstream's to say.
         :raise CachewError: when neither the mirror nor the upstream can.
         """
         mirror = await self.mirror(right)
@@ -141,11 +142,12 @@ class RefListings:
                 # Only ``git ls-remote`` asks for all there is: who clones names what is to be cloned.
                 self._mirroring.first.only_listed(right.identity)
             with _waited_for(mirror, self._mirroring.first):
-                await self._ls_refs(request, right, body, command)
+                return await self._ls_refs(request, right, body, command)
         elif isinstance(command, V2Other) and command.name in _COMMANDS and right.covers(mirror):
             await self.tell(request, await self._bundle_uris(request, right))
         else:
             await self._pass(request, right, body)
+        return None
 
     async def mirror(self, right: Right) -> Mirror:
         """Return the repository's mirror, which is made in the background if there is none."""
@@ -243,18 +245,19 @@ class RefListings:
         body = await self._rendered.of(answer.listing, (version, cut), lambda: _v0(answer.listing, version, cut))
         await self.tell(request, body, _ADVERTISEMENT)
 
-    async def _ls_refs(self, request: StreamingRequest, right: Right, body: Body, command: V2LsRefs) -> None:
+    async def _ls_refs(self, request: StreamingRequest, right: Right, body: Body, command: V2LsRefs) -> Listing | None:
         answer = await self._freshness.answer(right.identity, command.prefixes, right.authorization)
         right = await self._still(right, answer)
         if answer.listing.empty or answer.listing.object_format != command.object_format:
             # Only the upstream knows what an empty repository should look like to this client, or what to tell one that
             # takes it for one of another format.
             await self._pass(request, right, body)
-            return
+            return None
         mark_stale(request, answer)
         listing = answer.listing
         text = await self._rendered.of(listing, _form(command), lambda: ls_refs_response(listing.refs, command))
         await self.tell(request, text)
+        return listing
 
     async def _still(self, right: Right, answer: Answer) -> Right:
         """Return the right to a listing as it is now.

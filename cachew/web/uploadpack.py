@@ -4,104 +4,36 @@ Objects come from the mirror through the pack cache and ``git http-backend``; wh
 does. That choice is open until the first byte has left.
 """
 
-import hashlib
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from twisted.logger import Logger
 
-from cachew.http.incoming import Body, HeldBody
+from cachew.http.incoming import Body
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.mirror import Mirror
 from cachew.mirrors.wants import Asker, Supply
 from cachew.plumbing.diskspace import disk_failure
-from cachew.plumbing.errors import ProcessFailed, UnsupportedMediaType
-from cachew.plumbing.jobs import Slots
+from cachew.plumbing.errors import ProcessFailed
 from cachew.plumbing.pktline import FLUSH, encode_all
 from cachew.smarthttp import routing, wantedrefs
-from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch
+from cachew.smarthttp.clientcommands import Fetch, V2Fetch
 from cachew.smarthttp.mirrorpacks import MirrorRefused
-from cachew.smarthttp.request import read_command
 from cachew.smarthttp.routing import Route, Situation, decide
 from cachew.upstream.listing import Listing
 from cachew.web.access.guard import Right
+from cachew.web.commandreader import CommandReader
 from cachew.web.packs import Packs
 from cachew.web.reflistings import RefListings
+from cachew.web.toldlistings import ToldListings
 
-_REQUEST = "application/x-git-upload-pack-request"
-_SHORT = 256 * 1024
-"""Bytes of a request above which reading it takes long enough to hold others up."""
-_LONG_AT_A_TIME = 2
-_LIKE_OTHERS = 2 * 1024
-"""Bytes of a request up to which others are likely to send the very same."""
-_REMEMBERED = 500
 _SAYS = "upload-pack: "
 """What git's upload-pack puts before what it says."""
 _LONGEST_WORDS = 1000
-
-
-class CommandReader:
-    """Reads what clients ask for; what many ask in the same words is read once.
-
-    :param limit: the most bytes of an inflated request body.
-    :param in_thread: for reading long ones.
-    """
-
-    def __init__(self, *, limit: int, in_thread: Callable[..., Awaitable[Any]]) -> None:
-        self._limit = limit
-        self._in_thread = in_thread
-        self._long = Slots(limit=_LONG_AT_A_TIME)
-        self._known: OrderedDict[tuple[bytes, str | None], GitCommand] = OrderedDict()
-
-    async def read(self, request: StreamingRequest, identity: Identity) -> tuple[Body, GitCommand]:
-        """Return a request's body, and what it says.
-
-        :raise UnsupportedMediaType: when it is sent as something that browsers post for pages of other sites.
-        :raise CachewError: whatever is wrong with the body.
-        """
-        encoding = request.getHeader("content-encoding")
-        _require_media_type(request.getHeader("content-type"))
-        body = await request.collect(self._limit, encoding=encoding)
-        return body, await self.parsed(request, identity, body)
-
-    async def parsed(self, request: StreamingRequest, identity: Identity, body: Body) -> GitCommand:
-        """Return what a body says.
-
-        :raise BadRequest: when it is malformed.
-        """
-        protocol = request.getHeader("git-protocol")
-        if body.size <= _LIKE_OTHERS:
-            said = b"".join(body.pieces()), protocol
-            if said not in self._known:
-                self._known[said] = read_command(said[:1], protocol)
-                if len(self._known) > _REMEMBERED:
-                    self._known.popitem(last=False)
-            self._known.move_to_end(said)
-            return self._known[said]
-        if body.size <= _SHORT:
-            return read_command(body.pieces(), protocol)
-        async with self._long.take(identity.name):
-            command: GitCommand = await self._in_thread(read_command, body.pieces(), protocol)
-            return command
-
-    async def resolved(self, body: Body, wanted: Sequence[str], listing: Listing) -> tuple[Body, bytes]:
-        """Return a request with what the refs are that it wants by their names, and what the answer says of them.
-
-        :raise UnknownRef: when one of them is not listed.
-        """
-        if body.size <= _SHORT:
-            return _resolved(body, wanted, listing)
-        made: tuple[Body, bytes] = await self._in_thread(_resolved, body, wanted, listing)
-        return made
-
-
-def _resolved(body: Body, wanted: Sequence[str], listing: Listing) -> tuple[Body, bytes]:
-    data, section = wantedrefs.resolved(body.pieces(), wanted, listing)
-    return HeldBody(data, digest=hashlib.sha256(data).hexdigest()), section
+_MOST_BESIDES = 100
+"""Refs that have moved since a client was told of them, whose objects are looked for."""
 
 
 class FetchAnswers:
@@ -113,7 +45,7 @@ class FetchAnswers:
     :param listings: knows what refs are that are wanted by their names.
     :param commands: reads requests.
     :param patience: seconds that a fetch waits until it is certain that a repository is still the same.
-    :param client_of: tells a request's client.
+    :param told: remembers what clients were told that refs are.
     """
 
     log = Logger()
@@ -127,7 +59,7 @@ class FetchAnswers:
         listings: RefListings,
         commands: CommandReader,
         patience: float,
-        client_of: Callable[[Any], str],
+        told: ToldListings,
     ) -> None:
         self._mirrors = mirrors
         self._supply = supply
@@ -135,7 +67,7 @@ class FetchAnswers:
         self._listings = listings
         self._commands = commands
         self._patience = patience
-        self._client_of = client_of
+        self.told = told
 
     async def serve(self, request: StreamingRequest, right: Right, body: Body, command: Fetch) -> None:
         """Answer a fetch.
@@ -149,8 +81,9 @@ class FetchAnswers:
         wanted = b""
         if isinstance(command, V2Fetch) and command.want_refs:
             listing, right = await self._listings.named(right, command.want_refs)
+            besides = await self._besides(request, right, command.want_refs, listing)
             try:
-                body, wanted = await self._commands.resolved(body, command.want_refs, listing)
+                body, wanted = await self._commands.resolved(body, command.want_refs, listing, besides)
             except wantedrefs.UnknownRef as absent:
                 await self._listings.tell(request, wantedrefs.unknown(absent.name))
                 return
@@ -162,7 +95,7 @@ class FetchAnswers:
         # A mirror whose packs somebody has written to is not ready until they were read.
         if not mirror.verification.intact() or not mirror.life.ready:
             await mirror.verification.settled_soon()
-        asker = Asker(self._client_of(request), right.authorization)
+        asker = Asker(self.told.client_of(request), right.authorization)
         situation = Situation(
             ready=right.covers(mirror),
             object_format=mirror.refs.object_format,
@@ -190,6 +123,18 @@ class FetchAnswers:
             reason=route.reason,
         )
         await self._packs.serve_upstream(request, right, mirror, command, body, wanted)
+
+    async def _besides(
+        self, request: StreamingRequest, right: Right, names: Sequence[str], listing: Listing
+    ) -> list[str]:
+        """Return what the client was told that refs are which have moved since, as far as the mirror can have it."""
+        mirror = self._mirrors.obtain(right.identity)
+        told = self.told.otherwise(request, right.identity, names, listing)[:_MOST_BESIDES]
+        if not told or not right.covers(mirror):
+            return []
+        asker = Asker(self.told.client_of(request), right.authorization)
+        lacking = await self._supply.missing(mirror, told, asker)
+        return [oid for oid in told if oid not in lacking]
 
     async def _serve_kept(self, request: StreamingRequest, right: Right, body: Body, command: Fetch) -> bool:
         """Answer with a kept pack, which what it was made of has all objects for, as long as nobody has changed that.
@@ -276,17 +221,10 @@ class UploadPack:
         request.outcome.shape = command.in_words
         right = await right.renewed()
         if not isinstance(command, Fetch):
-            await self._listings.answer(request, right, body, command)
+            told = await self._listings.answer(request, right, body, command)
+            if told is not None:
+                self._fetches.told.note(request, right.identity, told)
             return
         await self._fetches.serve(request, right, body, command)
         if command.done and not command.haves:
             self._cloned(right.identity, command.is_whole, command.filter_of_all)
-
-
-def _require_media_type(given: str | None) -> None:
-    """Refuse what is sent as something else: pages of other sites can have browsers post text, and nothing of git's.
-
-    :raise UnsupportedMediaType: then.
-    """
-    if given is not None and given.partition(";")[0].strip().lower() != _REQUEST:
-        raise UnsupportedMediaType(f"a request to git-upload-pack has the content type {_REQUEST}")

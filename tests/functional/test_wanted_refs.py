@@ -87,6 +87,21 @@ async def test_a_ref_that_moved_after_the_listing(repository: Repository, git: G
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_a_client_was_told_comes_too(repository: Repository, git: Git, start: Start) -> None:
+    """Git's client puts a clone's branch where the listing had it, so that this has to be there, however shallow."""
+    cachew = await warm(start, git)
+    listing = encode_all([b"command=ls-refs\n", b"object-format=sha1\n", DELIM, b"ref-prefix refs/heads/\n", FLUSH])
+    await cachew.upload_pack("org/repo", listing)
+    first = repository.commit("main")
+    pushed = repositories.push_commit(repository, "main", "moved")
+    shallow = wanting(b"refs/heads/main").replace(encode_all([b"done\n"]), encode_all([b"deepen 1\n", b"done\n"]))
+    answer = await cachew.upload_pack("org/repo", shallow)
+    assert told(answer) == [b"%b refs/heads/main\n" % pushed.encode()]
+    cut = {packet for packet in answer if isinstance(packet, bytes) and packet.startswith(b"shallow ")}
+    assert cut == {b"shallow " + oid.encode() for oid in (first, pushed)}
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_is_not_served_is_told_in_a_sentence_that_git_shows(
     repository: Repository, git: Git, start: Start
 ) -> None:

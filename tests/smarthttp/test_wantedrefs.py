@@ -43,6 +43,13 @@ def request(*arguments: bytes) -> bytes:
     return encode_all([b"command=fetch\n", b"agent=git/2\n", DELIM, *arguments, FLUSH])
 
 
+def test_what_is_wanted_besides() -> None:
+    """It is wanted like everything else, and once."""
+    asked, other = request(b"want-ref refs/heads/main\n", b"want-ref refs/heads/same\n", b"done\n"), "3" * 40
+    wants = (b"want %b\n" % oid.encode() for oid in (ONE, other))
+    assert asked_for([asked], NAMES, [other, ONE]) == request(*wants, b"done\n")
+
+
 def test_a_request_goes_on_as_one_for_objects() -> None:
     """Each object is wanted once, and everything else stays as it came."""
     asked = [b"want-ref " + name.encode("utf-8", "surrogateescape") + b"\n" for name in NAMES]

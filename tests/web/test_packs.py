@@ -16,11 +16,14 @@ from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.web.access.guard import Right
+from cachew.web.commandreader import CommandReader
 from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough
 from cachew.web.reflistings import RefListings
-from cachew.web.uploadpack import CommandReader, FetchAnswers, UploadPack
+from cachew.web.toldlistings import ToldListings
+from cachew.web.uploadpack import FetchAnswers, UploadPack
 from cachew.web.upstreampacks import UpstreamPacks
+from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
 from tests.fakes.gitserving import (
     FETCH,
@@ -96,7 +99,7 @@ class Fetches:
             listings=self.listings,
             commands=self.commands,
             patience=1.0,
-            client_of=lambda request: "192.0.2.1",
+            told=ToldListings(clock=FakeClock(), client_of=lambda request: "192.0.2.1"),
         )
         self.route = UploadPack(
             commands=self.commands,
