@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from twisted.logger import Logger
 
-from cachew.plumbing.diskspace import NO_ROOM, free_bytes
+from cachew.plumbing.diskspace import NO_ROOM, room_to_grow
 from cachew.plumbing.errors import SpoolFailed, StorageFull
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import PIECE, FiledSource, Source
@@ -29,10 +29,11 @@ async def _always() -> bool:
 
 
 def leaving(directory: Path, least: int) -> Room:
-    """Say that there is room for more in a directory as long as so many bytes of its disk are left."""
+    """Say that there is room for more in a directory, by the same rule as for what git writes."""
+    grows = room_to_grow(directory, least)
 
     async def has_room() -> bool:
-        return free_bytes(directory) >= least
+        return grows()
 
     return has_room
 

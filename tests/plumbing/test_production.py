@@ -4,7 +4,7 @@ import errno
 import os
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from cachew.plumbing.errors import SpoolFailed
 from cachew.plumbing.followed import Followed, Share
 from cachew.plumbing.production import BETWEEN_LOOKS as LOOKS
-from cachew.plumbing.production import Production, Received
+from cachew.plumbing.production import Production, Received, leaving
 from cachew.plumbing.spool import Spool
 from cachew.plumbing.streams import BytesSource, read_all
 from tests.cleanliness import FlushLoggedErrors
@@ -79,6 +79,12 @@ class Endless:
     def close(self) -> None:
         """Close."""
         self.closed = True
+
+
+@pytest.mark.parametrize("least", [0, 2**62])
+def test_what_begins_on_a_disk_below_its_floor_may_be_small(tmp_path: Path, least: int) -> None:
+    """As what git writes: that a disk has little left keeps nobody from what takes hardly anything."""
+    assert value_of(Deferred.fromCoroutine(cast(Any, leaving(tmp_path, least)())))
 
 
 def test_what_has_no_end_is_received_as_long_as_there_is_room(tmp_path: Path) -> None:
