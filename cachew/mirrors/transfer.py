@@ -225,7 +225,8 @@ class Transfer:
 
         :param certain: whether what is there is whole.
         """
-        if not certain:
+        if not lacking or not certain:
+            # Where nothing is to come nobody looks at what very many refs had before.
             return await self.bring(repository, lacking)
         near, haves = near_of(step, present, lacking), haves_of(step, present, lacking)
         return await self.bring(repository, lacking, near, haves)
