@@ -94,6 +94,9 @@ def seaweedfs() -> Iterator[str]:
             yield f"http://127.0.0.1:{ports[3]}"
     finally:
         shutil.rmtree(home, ignore_errors=True)
+        for name, port in zip(names, ports[len(names) :], strict=True):
+            # Its parts talk by these, whose places it lets nobody choose, and it leaves them when it is killed.
+            Path(f"/tmp/seaweedfs-{name}-grpc-{port}.sock").unlink(missing_ok=True)
 
 
 _MOTO = """
