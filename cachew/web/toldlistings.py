@@ -42,6 +42,10 @@ class ToldListings:
         others = [entry for entry in self._told.get(key) or () if entry[1] is not listing]
         self._told.put(key, ((until, listing), *others[: _LISTINGS - 1]), _MOMENT)
 
+    def forget(self, request: Any, identity: Identity) -> None:
+        """Know of nothing that the request's client was told."""
+        self._told.forget((identity.name, self.client_of(request)))
+
     def otherwise(self, request: Any, identity: Identity, names: Sequence[str], listing: Listing) -> list[str]:
         """Return the objects that the request's client was told that refs are, where it is no longer so.
 

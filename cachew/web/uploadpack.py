@@ -78,7 +78,7 @@ class FetchAnswers:
         if await self._serve_kept(request, right, body, command):
             return
         await self._listings.mirror(right)
-        wanted = b""
+        asked, wanted, besides = (body, command), b"", list[str]()
         if isinstance(command, V2Fetch) and command.want_refs:
             listing, right = await self._listings.named(right, command.want_refs)
             besides = await self._besides(request, right, command.want_refs, listing)
@@ -113,6 +113,11 @@ class FetchAnswers:
                     raise
                 without = decide("git-upload-pack", command, replace(situation, refused=True))
                 route = replace(without, reason=str(error).removeprefix(_SAYS))
+        if besides:
+            # The upstream may be another repository by now.
+            self.told.forget(request, right.identity)
+            await self.serve(request, right, *asked)
+            return
         if route.kind is routing.RouteKind.NOBODY:
             words = f"ERR {_SAYS}{route.reason}".encode("utf-8", "replace")[:_LONGEST_WORDS]
             await self._listings.tell(request, encode_all([words, FLUSH]))

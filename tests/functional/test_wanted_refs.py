@@ -102,6 +102,23 @@ async def test_what_a_client_was_told_comes_too(repository: Repository, git: Git
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_a_client_was_told_of_another_repository(repository: Repository, git: Git, start: Start) -> None:
+    """Where the name stands for another repository by now, that is not asked for what the client was told before."""
+    cachew = await warm(start, git)
+    listing = encode_all([b"command=ls-refs\n", b"object-format=sha1\n", DELIM, b"ref-prefix refs/heads/\n", FLUSH])
+    await cachew.upload_pack("org/repo", listing)
+    stream = b"commit refs/heads/other\nmark :1\ncommitter a <a> 1 +0000\ndata 1\nx\nget-mark :1\n"
+    other = repositories.fast_import(repository, [stream]).strip()
+    for name in repository.refs():
+        repository.git("update-ref", name, other)
+    repository.git("reflog", "expire", "--expire=now", "--all")
+    repository.git("gc", "-q", "--prune=now")
+    await cachew.upload_pack("org/repo", listing)
+    answer = await cachew.upload_pack("org/repo", wanting(b"refs/heads/main"))
+    assert told(answer) == [b"%b refs/heads/main\n" % other.encode()]
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_is_not_served_is_told_in_a_sentence_that_git_shows(
     repository: Repository, git: Git, start: Start
 ) -> None:
