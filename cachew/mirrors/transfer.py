@@ -177,7 +177,8 @@ class Transfer:
             await repository.refs.tell_of_damage()
         present = await repository.refs.present(known or RefState()) if few else known
         assert present is not None
-        step, needed = _step(present, wanted) if few else await repository.work.in_thread(_step, present, wanted)
+        quick = few and len(wanted.refs) <= MANY_REFS
+        step, needed = _step(present, wanted) if quick else await repository.work.in_thread(_step, present, wanted)
         lacking = set(await repository.work.missing(repository.objects, needed))
         if (there := needed.difference(lacking, brought)) and not await repository.history.connected(there):
             lacking = needed
