@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_public_key
 from cryptography.x509 import load_pem_x509_certificates
@@ -115,10 +116,10 @@ def _certificates(content: bytes) -> str:
 def _certificate_and_key(content: bytes) -> str:
     try:
         key = load_pem_private_key(content, None)
-        first = load_pem_x509_certificates(content)[0]
-    except (ValueError, TypeError):
+        certified = load_pem_x509_certificates(content)[0].public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         return "holds no certificate and private key in PEM form without a password"
-    return "" if first.public_key() == key.public_key() else "holds a certificate first that is not its key's"
+    return "" if certified == key.public_key() else "holds a certificate first that is not its key's"
 
 
 def _token(content: bytes) -> str:
@@ -165,7 +166,7 @@ def _netrc(file: Path, host: str) -> str:
 def _rsa_key(content: bytes) -> str:
     try:
         key = load_pem_private_key(content, None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         return "holds no private key in PEM form without a password"
     return "" if isinstance(key, RSAPrivateKey) else "holds no RSA key"
 

@@ -14,6 +14,7 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>\s*([A-Za-z0-9._-]{1,64})\s*</Code>|\(code: ([A-Za-z0-9._-]{1,64})\)")
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.S)
 _FULL = re.compile(r"quota|storagefull|insufficientstorage|cap.exceeded|nosuchspace|nospaceleft", re.I)
+_DAMAGED = re.compile(r"mismatch|digest", re.I)
 _CHECKSUMS = re.compile(r"x-amz-(sdk-)?checksum|x-amz-trailer", re.I)
 _CONDITIONS = re.compile(r"if-(none-)?match", re.I)
 _UNKNOWN = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest", "InvalidHeader"})
@@ -89,7 +90,7 @@ class StoreWords:
         return self._unknown(_CONDITIONS)
 
     def _unknown(self, header: re.Pattern[str]) -> bool:
-        if self.status not in (400, 501) and self.code not in _UNKNOWN:
+        if _DAMAGED.search(self.code) or (self.status not in (400, 501) and self.code not in _UNKNOWN):
             return False
         return header.search(self.text) is not None or self.status == 501
 

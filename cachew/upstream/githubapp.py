@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from twisted.internet.interfaces import IReactorTime
@@ -252,7 +253,7 @@ class GitHubApps:
         claims = {"iat": now - 60, "exp": now + int(_PROOF_FOR), "iss": app.app_id}
         try:
             proof: str = await self._in_thread(self._sign, app, claims)
-        except (OSError, ValueError, TypeError, jwt.PyJWTError) as error:
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm, jwt.PyJWTError) as error:
             reason = error.strerror if isinstance(error, OSError) else "is not a usable RSA key"
             raise UpstreamUnreachable(self._api, f"the key file {app.key_file} {reason}") from None
         self._proofs.put(app.app_id, proof, _PROOF_FOR - 60)

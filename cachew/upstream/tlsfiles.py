@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificates
 from OpenSSL.SSL import Context
@@ -76,6 +77,6 @@ def _shown(file: Path) -> dict[str, Any]:
     try:
         content = file.read_bytes()
         key, (first, *chain) = load_pem_private_key(content, None), load_pem_x509_certificates(content)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         raise SSLError([("", "", f"{file} holds no certificate and key that can be read")]) from None
     return {"privateKey": key, "certificate": first, "extraCertChain": chain}

@@ -7,6 +7,7 @@ links to repositories. Azure DevOps: "Service hooks events", whose names are in 
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,8 @@ _URL_KEYS = ("clone_url", "git_http_url", "http_url", "html_url", "web_url", "re
 _PATH_KEYS = ("full_name", "path_with_namespace")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORM_FIELDS = 20
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""Halves of letters, which JSON can hold and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def read_event(body: bytes, *, name: str | None, instance: str = "") -> ForgeEve
         event = json.loads(body)
         if name in _NAMED_WITHIN and _own_name(event) not in _PUSHES:
             return None
-        urls, paths, before = list(_urls(event)), list(_paths(event)), refs_before(event)
+        urls, paths, before = _written(_urls(event)), _written(_paths(event)), refs_before(event)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise _unreadable() from None
     if not urls and instance:
@@ -83,6 +86,10 @@ def read_event(body: bytes, *, name: str | None, instance: str = "") -> ForgeEve
 
 def _unreadable() -> BadRequest:
     return BadRequest("not an event as JSON with the repository's URL")
+
+
+def _written(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not _NO_TEXT.search(name)]
 
 
 def _own_name(event: Mapping[str, Any]) -> str:

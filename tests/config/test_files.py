@@ -38,6 +38,8 @@ EVERY = [
 
 RSA = rsa_key(65537, 2048)
 PEM = RSA.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+UNKNOWN = "-----BEGIN PRIVATE KEY-----\nMBECAQAwBQYDKgMEBAUEA2FiYw==\n-----END PRIVATE KEY-----\n"
+"""A key of a kind that nobody knows."""
 with TemporaryDirectory() as directory:
     SHOWN = Authority(Path(directory)).server_pem("client").decode()
 
@@ -101,6 +103,8 @@ def test_a_directory_whose_link_leads_to_itself(tmp_path: Path) -> None:
         (NETRC, "machine h login me password secret", ""),
         (APP, "secret", "holds no private key in PEM form without a password"),
         (APP, PEM, ""),
+        (APP, UNKNOWN, "holds no private key in PEM form without a password"),
+        (OWN, UNKNOWN + SHOWN, "holds no certificate and private key in PEM form without a password"),
         (CA, "secret", "holds no certificate in PEM form"),
         (CA, PEM, "holds no certificate in PEM form"),
         (OWN, PEM, "holds no certificate and private key in PEM form without a password"),

@@ -87,6 +87,17 @@ def test_a_store_that_knows_no_checksums_is_sent_none(store: HostileStore, bucke
     assert len(store.asked) == 3 and store.objects == {"pre/x": b"2"}
 
 
+def test_an_upload_that_was_damaged_on_its_way_says_nothing_of_the_store(store: HostileStore, bucket: Bucket) -> None:
+    """It has compared the checksum: it fails this once, and what comes after it has one all the same."""
+    words = "The provided 'x-amz-checksum' header does not match what was computed."
+    store.quirk = answering(refusal(400, "XAmzContentChecksumMismatch", words))
+    failure_of(bucket.put("x", b"1"), StorageUnavailable)
+    told: list[str] = []
+    store.quirk = lambda asked: told.extend(map(str.lower, asked.headers))
+    result_of(bucket.put("x", b"1"))
+    assert "x-amz-checksum-sha256" in told
+
+
 @pytest.mark.parametrize("version", [None, tag_of(b"old")])
 @pytest.mark.parametrize(
     "answer", [refusal(501, "NotImplemented"), refusal(400, "InvalidArgument", "If-Match, If-None-Match: unknown")]

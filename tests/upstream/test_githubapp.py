@@ -229,7 +229,11 @@ def test_api_hangs(api: Api, clock: FakeClock, key_file: Path) -> None:
     failures[0].trap(UpstreamTimeout)
 
 
-@pytest.mark.parametrize("content", [None, b"junk"])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"junk", b"-----BEGIN PRIVATE KEY-----\nMBECAQAwBQYDKgMEBAUEA2FiYw==\n-----END PRIVATE KEY-----\n"],
+    ids=["missing", "junk", "of a kind that nobody knows"],
+)
 def test_bad_key(api: Api, clock: FakeClock, tmp_path: Path, content: bytes | None) -> None:
     """A key that is missing or unusable is named by its file."""
     path = tmp_path / "bad.pem"
