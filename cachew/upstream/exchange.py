@@ -27,6 +27,8 @@ from cachew.upstream.storage import name_of
 
 _TOO_MANY = 429
 _MOST_OF_STORAGES = 3
+_WAITS = 4
+"""How often the time for one answer all those together may take that redirect."""
 _FETCH = "/git-upload-pack"
 
 
@@ -64,15 +66,16 @@ class Exchange:
         """Get `info/refs`, following redirects to admitted hosts; the credential stays with the origin it was for.
 
         :param credential: what to prove oneself with, see :mod:`cachew.upstream.presented_credential`.
-        :param seconds: how long each answer is waited for.
+        :param seconds: how long each answer is waited for, and all of them four times as long.
         :return: the response and the URL that gave it.
         :raise UpstreamUnreachable: when there is none, or a redirect that must not be followed.
         :raise UpstreamTimeout: when it does not begin in time.
         """
-        asked, seen = url, {url}
+        asked, seen, until = url, {url}, self._reactor.seconds() + _WAITS * seconds
         for _ in range(MOST + 1):
             shown = [*headers, *http.of_credential(credential)]
-            response = await self._send(self._agents.pooled, b"GET", url, shown, None, None, seconds)
+            patience = max(min(seconds, until - self._reactor.seconds()), 0.0)
+            response = await self._send(self._agents.pooled, b"GET", url, shown, None, None, patience)
             self._metrics.upstream_requests.labels("info-refs").inc()
             if response.code not in CODES:
                 return response, url

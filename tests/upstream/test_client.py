@@ -364,6 +364,25 @@ def test_redirects_in_a_circle(upstream: Any, client: UpstreamClient) -> None:
     assert len(upstream.seen) == 2
 
 
+def test_slow_redirects(upstream: Any, client: UpstreamClient, clock: FakeClock) -> None:
+    """A host that takes its time for each of them is waited for as long as for four answers, not for twenty."""
+
+    class Slow(list[Any]):
+        def pop(self, index: Any = -1) -> Any:
+            clock.advance(9 if self[index] else 0)
+            return super().pop(index)
+
+    for number in range(4):
+        upstream.say(302, Location=f"https://git.example/r{number}/info/refs?service=git-upload-pack")
+    upstream.script = Slow([*upstream.script, None])
+    failures: list[Any] = []
+    Deferred.fromCoroutine(client.list_refs(URL)).addErrback(failures.append)
+    clock.advance(3.9)
+    assert not failures
+    clock.advance(0.2)
+    failures[0].trap(UpstreamTimeout)
+
+
 def test_redirect_is_asked_again(upstream: Any, client: UpstreamClient) -> None:
     """A known redirect is no shortcut, for it may have been meant for another credential."""
     upstream.say(401)
