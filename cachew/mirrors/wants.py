@@ -108,7 +108,7 @@ class Supply:
         if self._freshness.known.failure(mirror.identity) is not None:
             return
         tried = Deferred.fromCoroutine(self._try_base(mirror, had[:_BASES], asker))
-        with suppress(DeferredTimeout, TooOften):
+        with suppress(DeferredTimeout, TooOften, OSError):
             await tried.addTimeout(min(self._wait, _BASE_WAIT), self._reactor)
 
     async def _try_base(self, mirror: Mirror, oids: Sequence[str], asker: Asker) -> None:

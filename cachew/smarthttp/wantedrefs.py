@@ -72,11 +72,12 @@ def asked_for(command_body: Iterable[bytes], names: Mapping[str, str], besides: 
 
 
 def _replaced(body: Iterable[bytes], names: Mapping[str, str], besides: Collection[str]) -> Iterator[bytes]:
-    decoder, told = Decoder(), set[str]()
+    decoder, told, arguments = Decoder(), set[str](), False
     for piece in body:
         for packet in decoder.feed(piece):
+            arguments |= packet is DELIM
             line = text(packet) if isinstance(packet, bytes) else b""
-            if not line.startswith(WANT_REF):
+            if not arguments or not line.startswith(WANT_REF):
                 yield encode_all([packet])
                 continue
             name = line.removeprefix(WANT_REF).decode("utf-8", "surrogateescape")

@@ -1,5 +1,6 @@
 """How wanted objects come into a mirror, with an upstream and a git that are held still."""
 
+import errno
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, cast
@@ -249,6 +250,14 @@ def test_what_only_a_client_has_keeps_it_waiting_for_no_longer_than_it_takes_to_
     assert value_of(shop.missing(oid("5"))) == [oid("5")]
     before = len(fetches(shop.house))
     assert value_of(shop.base(*ids(3))) is None and len(fetches(shop.house)) == before
+
+
+def test_what_a_client_has_fails_nothing_where_the_disk_fails(shop: Shop) -> None:
+    """What it wants is there all the same."""
+    shop.house.git.holding = {"fetch"}
+    tried = shop.base(*ids(3))
+    shop.house.git.release(OSError(errno.EMFILE, "Too many open files"))
+    assert value_of(tried) is None
 
 
 def test_what_a_client_has_counts_as_what_it_asks_for_by_ids(shop: Shop) -> None:

@@ -50,6 +50,13 @@ def test_what_is_wanted_besides() -> None:
     assert asked_for([asked], NAMES, [other, ONE]) == request(*wants, b"done\n")
 
 
+def test_a_capability_is_no_argument() -> None:
+    """What reads like a wanted ref among the capabilities stays as it came, be it of a name that nobody asked for."""
+    beginning: list[Packet] = [b"command=fetch\n", b"want-ref refs/heads/main\n", b"want-ref refs/heads/odd\n", DELIM]
+    asked = encode_all([*beginning, b"want-ref refs/heads/main\n", FLUSH])
+    assert asked_for([asked], NAMES) == encode_all([*beginning, b"want %b\n" % ONE.encode(), FLUSH])
+
+
 def test_a_request_goes_on_as_one_for_objects() -> None:
     """Each object is wanted once, and everything else stays as it came."""
     asked = [b"want-ref " + name.encode("utf-8", "surrogateescape") + b"\n" for name in NAMES]
