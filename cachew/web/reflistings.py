@@ -184,7 +184,9 @@ class RefListings:
         mirror = self._mirrors.obtain(right.identity)
         if not right.covers(mirror):
             return answer.listing, right
-        return mirror.refs.gone.completed(answer.listing, wanted, mirror.refs.by_name), right
+        # What a mirror has that doesn't follow may have gone long ago.
+        present = mirror.refs.by_name if mirror.updates.under_way else {}
+        return mirror.refs.gone.completed(answer.listing, wanted, present), right
 
     async def listed(self, right: Right, kind: Kind) -> tuple[Answer, Right]:
         """Return what the upstream lists, and the right to it as it is now: the listing may show another repository.

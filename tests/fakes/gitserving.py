@@ -224,7 +224,8 @@ class FakeMirror:
         """It is most of its parts by itself."""
         return self
 
-    life = place = objects = repository = wanted = found = ledger = refs
+    life = place = objects = repository = wanted = found = ledger = updates = refs
+    under_way: bool = False
     gone = GoneRefs(clock=FakeClock())
 
     def touched(self) -> str:

@@ -249,6 +249,15 @@ def test_a_ref_that_is_wanted_and_not_there(tmp_path: Path) -> None:
     assert not bench.processes.children and not bench.upstream.asked
 
 
+def test_a_ref_that_the_mirror_alone_has(tmp_path: Path) -> None:
+    """It is told while the mirror is being brought to where it has gone; one that can't follow says nothing of it."""
+    mirror = FakeMirror(tmp_path, by_name={"refs/heads/absent": OID})
+    bench = Asked(Steps(slow=True), tmp_path, Question(NOBODYS), mirror=mirror)
+    assert b"ERR unknown ref refs/heads/absent" in asked(bench)[0]
+    mirror.under_way = True
+    assert f"{OID} refs/heads/absent".encode() in asked(bench)[0]
+
+
 @pytest.mark.parametrize(
     ("mirror", "backend", "told"),
     [
