@@ -5,8 +5,10 @@ puts its branch where the listing had it, and a fetch checks that this has come.
 object that it was told of is sent as well, as a host would that is asked by ids.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from weakref import ref
 
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MANY_REFS
@@ -18,6 +20,10 @@ _MOMENT = 10.0
 _CLIENTS = 1000
 _LISTINGS = 3
 """Of a client's, which many may share an address."""
+_MOST_REFS = 200_000
+"""In all of the listings that nobody else has any more: some 60 MB."""
+_OF_A_LISTING = 10
+"""Refs that take as much room as what a listing takes besides."""
 
 
 class ToldListings:
@@ -30,17 +36,28 @@ class ToldListings:
     def __init__(self, *, clock: Clock, client_of: Callable[[Any], str]) -> None:
         self._clock = clock
         self.client_of = client_of
-        self._told: Expiring[tuple[str, str], tuple[tuple[float, Listing], ...]] = Expiring(
+        self._told: Expiring[tuple[str, str], tuple[tuple[float, ref[Listing]], ...]] = Expiring(
             clock=clock, capacity=_CLIENTS
         )
+        self._kept: OrderedDict[int, Listing] = OrderedDict()
+        self._weight = 0
 
     def note(self, request: Any, identity: Identity, listing: Listing) -> None:
         """Take note of a listing that is told, unless it is very long."""
         if len(listing.refs) > MANY_REFS:
             return
+        self._keep(listing)
         key, until = (identity.name, self.client_of(request)), self._clock.seconds() + _MOMENT
-        others = [entry for entry in self._told.get(key) or () if entry[1] is not listing]
-        self._told.put(key, ((until, listing), *others[: _LISTINGS - 1]), _MOMENT)
+        others = [entry for entry in self._told.get(key) or () if entry[1]() is not listing]
+        self._told.put(key, ((until, ref(listing)), *others[: _LISTINGS - 1]), _MOMENT)
+
+    def _keep(self, listing: Listing) -> None:
+        if self._kept.pop(id(listing), None) is None:
+            self._weight += len(listing.refs) + _OF_A_LISTING
+        self._kept[id(listing)] = listing
+        while self._weight > _MOST_REFS:
+            _, gone = self._kept.popitem(last=False)
+            self._weight -= len(gone.refs) + _OF_A_LISTING
 
     def forget(self, request: Any, identity: Identity) -> None:
         """Know of nothing that the request's client was told."""
@@ -54,8 +71,9 @@ class ToldListings:
         """
         now = self._clock.seconds()
         told = self._told.get((identity.name, self.client_of(request))) or ()
-        older = (one for until, one in told if until > now and one is not listing)
-        return list(dict.fromkeys(oid for one in older for oid in _moved(one, names, listing)))
+        older = (kept() for until, kept in told if until > now)
+        others = (one for one in older if one is not None and one is not listing)
+        return list(dict.fromkeys(oid for one in others for oid in _moved(one, names, listing)))
 
 
 def _moved(told: Listing, names: Sequence[str], listing: Listing) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What clients were told that refs are."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,3 +76,16 @@ def test_very_long_listings_are_not_remembered(told: ToldListings) -> None:
     """They would take more room than they are worth."""
     told.note("bob", IDENTITY, listing(**{f"b{number}": "1" for number in range(MANY_REFS + 1)}))
     assert otherwise(told, "bob", names=("refs/heads/b1",)) == set()
+
+
+def test_all_listings_together_are_bounded(told: ToldListings) -> None:
+    """What was told longest ago goes first, whoever asks for however many."""
+    told.note("bob", IDENTITY, listing(main="5"))
+    long = listing(**{f"b{number}": "1" for number in range(MANY_REFS - 1)})
+    for number in range(90):
+        told.note(str(number), IDENTITY, replace(long))
+    assert otherwise(told, "bob") == {oid("5")}
+    for number in range(10):
+        told.note(str(number), IDENTITY, replace(long))
+    assert otherwise(told, "bob") == set()
+    assert otherwise(told, "9", names=("refs/heads/b1",)) == {oid("1")}
