@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -29,6 +30,8 @@ _URL_KEYS = ("clone_url", "git_http_url", "http_url", "html_url", "web_url", "re
 _PATH_KEYS = ("full_name", "path_with_namespace")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORM_FIELDS = 20
+_MOST_NAMES = 100
+"""Addresses of one repository that are looked at; forges tell a handful."""
 _NO_TEXT = re.compile("[\ud800-\udfff]")
 """Halves of letters, which JSON can hold and nothing else."""
 
@@ -81,7 +84,7 @@ def read_event(body: bytes, *, name: str | None, instance: str = "") -> ForgeEve
         urls = [f"{instance.rstrip('/')}/{path}" for path in paths]
     if not urls and not paths:
         raise _unreadable()
-    return ForgeEvent(tuple(dict.fromkeys(urls)), tuple(dict.fromkeys(paths)), before)
+    return ForgeEvent(tuple(urls), tuple(paths), before)
 
 
 def _unreadable() -> BadRequest:
@@ -89,7 +92,7 @@ def _unreadable() -> BadRequest:
 
 
 def _written(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not _NO_TEXT.search(name)]
+    return list(islice((name for name in dict.fromkeys(names) if not _NO_TEXT.search(name)), _MOST_NAMES))
 
 
 def _own_name(event: Mapping[str, Any]) -> str:

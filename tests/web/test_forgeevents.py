@@ -64,6 +64,13 @@ def test_bitbucket_links_to_its_repositories() -> None:
     assert read("repo:refs_changed", repository=bare) == ForgeEvent((), paths)
 
 
+def test_of_very_many_addresses_some_are_looked_at() -> None:
+    """Whoever looks for their mirrors keeps others waiting meanwhile."""
+    clones = [{"href": f"https://git.example/o/{number}"} for number in range(1000)]
+    event = read("repo:push", repository={"full_name": "o/now", "links": {"clone": clones}})
+    assert event is not None and len(event.urls) == 100
+
+
 def test_a_repository_that_was_renamed_at_bitbucket_has_both_names() -> None:
     """Its cloud tells of changes, one's own house of the repository before and after."""
     told = read("repo:modified", old=at_bitbucket("before"), new=at_bitbucket("now"))
