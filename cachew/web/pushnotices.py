@@ -1,6 +1,7 @@
 """What a push elsewhere, that a forge tells of, means to the mirrors."""
 
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
 
@@ -13,7 +14,7 @@ from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import is_mirrored
 from cachew.mirrors.mirror import Mirror
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import UnknownPath
+from cachew.plumbing.errors import StorageUnavailable, UnknownPath
 from cachew.web.forgeevents import address_of
 
 _IN_ONE_TURN = 1000
@@ -91,10 +92,11 @@ class PushNotices:
         """Take notice that something was pushed to a repository's upstream.
 
         :param before: where the refs were that were pushed to, as far as that is told.
-        :return: whether its mirror fetches now; False when there is none.
+        :return: whether its mirror fetches now; False when there is none, or the disk holds up the first look at it.
         """
         self._freshness.changed(identity)
-        await self._mirrors.first_looks.look(identity)
+        with suppress(StorageUnavailable):
+            await self._mirrors.first_looks.look(identity)
         mirror = self._mirrors.find(identity)
         if mirror is None or not mirror.life.ready:
             return False

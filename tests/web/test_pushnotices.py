@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from cachew.mirrors.identity import Identity
 from cachew.plumbing.background import Background
-from cachew.plumbing.errors import UnknownPath
+from cachew.plumbing.errors import StorageUnavailable, UnknownPath
 from cachew.web.pushnotices import PushNotices
 from tests.fakes.clock import FakeClock
 from tests.fakes.settled import value_of
@@ -39,6 +39,7 @@ class Pushes:
             )
             for each in identities
         }
+        self.held_up: set[Identity] = set()
         self.reactor = FakeClock()
         self.changed: list[Identity] = []
         self.fetched: list[Identity] = []
@@ -67,7 +68,9 @@ class Pushes:
         return self.mirrors.get(identity)
 
     async def look(self, identity: Identity) -> None:
-        """Take up a mirror that an earlier run has left."""
+        """Take up a mirror that an earlier run has left, unless the disk holds that up."""
+        if identity in self.held_up:
+            raise StorageUnavailable("the disk hangs")
         if identity in self.first_looks.unseen:
             self.mirrors[identity] = self.first_looks.unseen.pop(identity)
 
@@ -136,6 +139,14 @@ def test_a_mirror_of_a_host_that_the_config_no_longer_names_keeps_no_other_from_
     pushes, gone = Pushes(), Identity("gone.example", "new/repo")
     pushes.first_looks.unseen = {gone: None}
     assert pushes.mirrored_as(["https://git.example/new/name"], []) == [MOVED]
+
+
+def test_a_mirror_that_the_disk_holds_up_keeps_no_other_from_hearing_of_a_push() -> None:
+    """It is one that does not fetch now, and clients are told no old refs all the same."""
+    pushes = Pushes()
+    pushes.held_up = {REPOSITORY}
+    assert [pushes.pushed(each) for each in (REPOSITORY, OTHER)] == [False, True]
+    assert (pushes.changed, pushes.fetched) == ([REPOSITORY, OTHER], [OTHER])
 
 
 @pytest.mark.parametrize("known", [True, False])
