@@ -144,7 +144,7 @@ def test_a_mirror_of_a_host_that_the_config_no_longer_names_keeps_no_other_from_
 def test_a_mirror_that_the_disk_holds_up_keeps_no_other_from_hearing_of_a_push() -> None:
     """It is one that does not fetch now, and clients are told no old refs all the same."""
     pushes = Pushes()
-    pushes.held_up = {REPOSITORY}
+    pushes.held_up, pushes.first_looks.unseen = {REPOSITORY}, {REPOSITORY: pushes.mirrors.pop(REPOSITORY)}
     assert [pushes.pushed(each) for each in (REPOSITORY, OTHER)] == [False, True]
     assert (pushes.changed, pushes.fetched) == ([REPOSITORY, OTHER], [OTHER])
 
