@@ -16,6 +16,7 @@ _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.S)
 _FULL = re.compile(r"quota|storagefull|insufficientstorage|cap.exceeded|nosuchspace|nospaceleft", re.I)
 _DAMAGED = re.compile(r"mismatch|digest", re.I)
 _CHECKSUMS = re.compile(r"x-amz-(sdk-)?checksum|x-amz-trailer", re.I)
+_ADDRESS = re.compile(r"https?://\S+")
 _CONDITIONS = re.compile(r"if-(none-)?match", re.I)
 _UNKNOWN = frozenset({"NotImplemented", "InvalidArgument", "InvalidRequest", "InvalidHeader"})
 
@@ -92,7 +93,8 @@ class StoreWords:
     def _unknown(self, header: re.Pattern[str]) -> bool:
         if _DAMAGED.search(self.code) or (self.status not in (400, 501) and self.code not in _UNKNOWN):
             return False
-        return header.search(self.text) is not None or self.status == 501
+        # Names of objects, which anybody may choose, are in the address.
+        return header.search(_ADDRESS.sub("", self.text)) is not None or self.status == 501
 
 
 def _line(text: str, most: int) -> str:

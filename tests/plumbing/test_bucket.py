@@ -98,6 +98,17 @@ def test_an_upload_that_was_damaged_on_its_way_says_nothing_of_the_store(store: 
     assert "x-amz-checksum-sha256" in told
 
 
+@pytest.mark.parametrize("name", ["if-match", "x-amz-checksum", "x-amz-trailer"])
+def test_an_objects_name_says_nothing_of_the_store(store: HostileStore, bucket: Bucket, name: str) -> None:
+    """What is stored is in the address that a failure tells of, and may be called as a header is."""
+    store.quirk = answering(refusal(400, "RequestTimeout", "Your connection was not read from or written to."))
+    failure_of(bucket.put_if(f"manifests/{name}/x", b"1", None), StorageUnavailable)
+    told: list[str] = []
+    store.quirk = lambda asked: told.extend(map(str.lower, asked.headers))
+    result_of(bucket.put_if(f"manifests/{name}/x", b"1", None))
+    assert {"if-none-match", "x-amz-checksum-sha256"} <= set(told)
+
+
 @pytest.mark.parametrize("version", [None, tag_of(b"old")])
 @pytest.mark.parametrize(
     "answer", [refusal(501, "NotImplemented"), refusal(400, "InvalidArgument", "If-Match, If-None-Match: unknown")]
