@@ -1,6 +1,6 @@
 """Many small questions that a thread answers together: to hand one over costs more than to answer it."""
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -25,7 +25,7 @@ class Gathering(Generic[Q, A]):
     ) -> None:
         self._answer = answer
         self._together, self._at_once = together, at_once
-        self._waiting: deque[tuple[Q, Deferred[A]]] = deque()
+        self._waiting: OrderedDict[Deferred[A], Q] = OrderedDict()
         self._under_way = 0
 
     async def ask(self, question: Q) -> A:
@@ -33,8 +33,8 @@ class Gathering(Generic[Q, A]):
 
         :raise Exception: what kept those from being answered that were to be together.
         """
-        answer: Deferred[A] = Deferred()
-        self._waiting.append((question, answer))
+        answer: Deferred[A] = Deferred(self._leave)
+        self._waiting[answer] = question
         if self._under_way < self._at_once:
             self._under_way += 1
             Deferred.fromCoroutine(self._run())
@@ -54,11 +54,13 @@ class Gathering(Generic[Q, A]):
                         waiter.callback(answer)
         self._under_way -= 1
 
+    def _leave(self, gone: Deferred[A]) -> None:
+        self._waiting.pop(gone, None)
+
     def _taken(self) -> list[tuple[Q, Deferred[A]]]:
-        """Take up some of those who still wait."""
+        """Take up some of those who still wait; who has gone away has left."""
         taken: list[tuple[Q, Deferred[A]]] = []
         while self._waiting and len(taken) < self._together:
-            one = self._waiting.popleft()
-            if not one[1].called:
-                taken.append(one)
+            waiter, question = self._waiting.popitem(last=False)
+            taken.append((question, waiter))
         return taken

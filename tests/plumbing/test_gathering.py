@@ -1,6 +1,8 @@
 """Small questions that are answered together."""
 
+import gc
 from collections.abc import Sequence
+from weakref import ref
 
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -59,6 +61,25 @@ def test_who_goes_away_takes_nobody_s_answer() -> None:
     asked.end()
     asked.end()
     assert [value_of(answers[number]) for number in (1, 4)] == ["1!", "4!"] and asked.jobs == [[0], [1], [4]]
+
+
+def test_who_goes_away_while_nothing_is_answered_leaves_nothing() -> None:
+    """A disk may hang for hours, and others ask again and again."""
+
+    async def hanging(questions: Sequence[object]) -> Sequence[object]:
+        return await Deferred()
+
+    class Question:
+        pass
+
+    gathering = Gathering(hanging, at_once=1)
+    under_way, question = Deferred.fromCoroutine(gathering.ask(0)), Question()
+    asked, kept = Deferred.fromCoroutine(gathering.ask(question)), ref(question)
+    asked.cancel()
+    failure_of(asked)
+    del question, asked
+    gc.collect()
+    assert kept() is None and not under_way.called
 
 
 def test_a_failure_is_told_to_those_whom_it_concerns() -> None:
