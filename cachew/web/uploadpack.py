@@ -138,7 +138,12 @@ class FetchAnswers:
         if not told or not right.covers(mirror):
             return []
         asker = Asker(self.told.client_of(request), right.authorization)
-        lacking = await self._supply.missing(mirror, told, asker)
+        try:
+            lacking = await self._supply.missing(mirror, told, asker)
+        except OSError as error:
+            if disk_failure(error, mirror.identity.name) is None:
+                raise
+            return []
         return [oid for oid in told if oid not in lacking]
 
     async def _serve_kept(self, request: StreamingRequest, right: Right, body: Body, command: Fetch) -> bool:

@@ -285,6 +285,7 @@ class FakeSupply:
     ) -> list[str]:
         """Get it."""
         await self._steps.reach("supply")
+        await mirror.lacking(oids)
         if mirror.absent or (mirror.late and not patient):
             return list(oids)
         mirror.lacks = False

@@ -92,6 +92,7 @@ class Fetches:
             in_thread=threads_of(steps),
         )
         self.commands = CommandReader(limit=1 << 20, in_thread=threads_of(steps))
+        self.told = ToldListings(clock=FakeClock(), client_of=lambda request: "192.0.2.1")
         fetches = FetchAnswers(
             mirrors=mirrors,
             supply=cast(Any, FakeSupply(steps)),
@@ -99,7 +100,7 @@ class Fetches:
             listings=self.listings,
             commands=self.commands,
             patience=1.0,
-            told=ToldListings(clock=FakeClock(), client_of=lambda request: "192.0.2.1"),
+            told=self.told,
         )
         self.route = UploadPack(
             commands=self.commands,

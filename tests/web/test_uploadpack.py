@@ -21,6 +21,7 @@ from cachew.replicas.completions import TaskCompletions
 from cachew.replicas.memoryrecords import MemoryRecords
 from cachew.replicas.tally import Tally
 from cachew.upstream.listing import Listing
+from cachew.upstream.remoteref import RemoteRef
 from cachew.web.access.guard import Right
 from cachew.web.packs import CloneCount
 from tests.fakes.clock import FakeClock
@@ -208,14 +209,19 @@ class Unreadable(FakeMirror):
         raise OSError(self.errno, os.strerror(self.errno))
 
 
+@pytest.mark.parametrize("moved", [False, True])
 @pytest.mark.parametrize(
     ("code", "answered"), [(errno.EROFS, True), (errno.ENOSPC, True), (errno.EIO, True), (errno.EMFILE, False)]
 )
-def test_what_the_disk_keeps_the_mirror_from_is_the_upstreams(tmp_path: Path, code: int, answered: bool) -> None:
+def test_what_the_disk_keeps_the_mirror_from_is_the_upstreams(
+    tmp_path: Path, code: int, answered: bool, moved: bool
+) -> None:
     """Without a descriptor left there is nothing to ask the upstream with either: the client is told to come again."""
     mirror = Unreadable(tmp_path)
     mirror.errno = code
     bench = Asked(Steps(slow=True), tmp_path, QUESTIONS["a fetch by name"], mirror=mirror)
+    if moved:
+        bench.told.note(None, IDENTITY, Listing((RemoteRef("refs/heads/main", "9" * 40),)))
     request = bench.question.request(bench._steps)
     client = finished(bench, bench.client(request))
     if answered:
