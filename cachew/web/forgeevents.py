@@ -32,6 +32,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORM_FIELDS = 20
 _MOST_NAMES = 100
 """Addresses of one repository that are looked at; forges tell a handful."""
+_LONGEST = 4096
+"""Letters of an address or a path beyond which no repository has it."""
 _NO_TEXT = re.compile("[\ud800-\udfff]")
 """Halves of letters, which JSON can hold and nothing else."""
 
@@ -92,7 +94,8 @@ def _unreadable() -> BadRequest:
 
 
 def _written(names: Iterable[str]) -> list[str]:
-    return list(islice((name for name in dict.fromkeys(names) if not _NO_TEXT.search(name)), _MOST_NAMES))
+    good = (name for name in dict.fromkeys(names) if len(name) <= _LONGEST and not _NO_TEXT.search(name))
+    return list(islice(good, _MOST_NAMES))
 
 
 def _own_name(event: Mapping[str, Any]) -> str:

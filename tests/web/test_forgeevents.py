@@ -119,7 +119,8 @@ def test_other_events_are_none(name: str) -> None:
 @pytest.mark.parametrize(
     "event",
     [[], None, 5, {"repository": 5}, {"repository": {"clone_url": 5}}, {"project": []}, {"project": {"x": 1}},
-     {"changes": 7, "repository": {}}, {"repository": {"clone_url": "https://git.example/o/\ud800"}}],
+     {"changes": 7, "repository": {}}, {"repository": {"clone_url": "https://git.example/o/\ud800"}},
+     {"repository": {"clone_url": "https://git.example/" + "o/" * 10_000}}],
 )  # fmt: skip
 def test_nonsense_is_a_bad_request(event: object) -> None:
     """An event that names no repository is refused."""
