@@ -99,16 +99,17 @@ class Debts:
         self._background = background
         self._copy = copy
         self._journal = journal
-        self._owed: dict[Name, Debt] = {}
+        self.owed: dict[Name, Debt] = {}
+        """What is owed now."""
 
     def __contains__(self, name: Name) -> bool:
         """Whether the last tier has yet to take an object."""
-        debt = self._owed.get(name)
+        debt = self.owed.get(name)
         return debt is not None and debt.etag != ""
 
     def hides(self, info: ObjectInfo) -> bool:
         """Whether an object is not to be had, because it should have been removed."""
-        debt = self._owed.get((info.namespace, info.key))
+        debt = self.owed.get((info.namespace, info.key))
         return debt is not None and debt.hides(info)
 
     async def start(self) -> None:
@@ -130,9 +131,9 @@ class Debts:
         :raise StorageUnavailable: when that can't be written down, or too many are owed.
         """
         name = info.namespace, info.key
-        if name not in self._owed and len(self._owed) >= MOST_DEBTS:
+        if name not in self.owed and len(self.owed) >= MOST_DEBTS:
             raise StorageUnavailable("the last cache tier fails, and too much is owed to it already")
-        earlier = self._owed.get(name)
+        earlier = self.owed.get(name)
         debt = Debt.of(info, removed=0.0 if earlier is None else earlier.removed)
         self._owe(name, debt)
         try:
@@ -144,7 +145,7 @@ class Debts:
 
     async def add_removal(self, name: Name, now: float) -> None:
         """Owe the removal of what is there up to now (seconds since the epoch), unless too much is owed."""
-        if name not in self._owed and len(self._owed) >= MOST_DEBTS:
+        if name not in self.owed and len(self.owed) >= MOST_DEBTS:
             return
         debt = Debt("", "", now, removed=now)
         self._owe(name, debt)
@@ -160,7 +161,7 @@ class Debts:
 
     async def settle(self, name: Name) -> None:
         """Owe an object no more: the last tier has it, or nobody is to have it."""
-        if self._owed.pop(name, None) is None:
+        if self.owed.pop(name, None) is None:
             return
         try:
             await self._note(name, None)
@@ -173,18 +174,18 @@ class Debts:
             await self._journal.note("/".join(name), debt)
 
     def _owe(self, name: Name, debt: Debt) -> None:
-        waiting = name in self._owed
-        self._owed[name] = debt
+        waiting = name in self.owed
+        self.owed[name] = debt
         if not waiting:
             what = "storing" if debt.etag else "removing"
             self._background.start(self._pay(name), f"{what} {'/'.join(name)} in the last cache tier")
 
     async def _pay(self, name: Name) -> None:
         pause = self._pause
-        while name in self._owed:
+        while name in self.owed:
             await deferLater(self._reactor, pause)
             pause = min(pause * 2, LONGEST_DEBT_PAUSE)
-            if (debt := self._owed.get(name)) is None:
+            if (debt := self.owed.get(name)) is None:
                 return  # It was stored again meanwhile, or removed.
             try:
                 await self._pay_once(name, debt)
@@ -203,7 +204,7 @@ class Debts:
                 await self._authority.ask(self._authority.cache.delete(*name))
         else:
             await self._copy(entry, [self._authority])
-        if self._owed.get(name) is debt and (entry is None or newer or await self._paid(name, debt)):
+        if self.owed.get(name) is debt and (entry is None or newer or await self._paid(name, debt)):
             await self.settle(name)
 
     async def _open_nearer(self, name: Name) -> Entry | None:

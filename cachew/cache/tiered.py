@@ -152,7 +152,7 @@ class TieredCache:
                 continue
             with owned(entry):
                 outdated = tier is not self._authority and await self._validation.outdated(name, entry.info)
-            if outdated or self._debts.hides(entry.info):
+            if outdated or (self._debts.owed and self._debts.hides(entry.info)):
                 tier.count("outdated")
                 entry.close()
                 continue

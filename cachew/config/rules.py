@@ -4,6 +4,7 @@ Rules are tried in order and the first whose conditions all hold decides. *deny*
 *allow* opens what otherwise needs the admin token. Neither opens a private repository: that is its upstream's to say.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -18,6 +19,8 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Verdict = Literal["allow", "deny"]
 
+BEARER = re.compile(r"\s*bearer(?!\S)\s*(.*)", re.IGNORECASE | re.DOTALL)
+"""An ``Authorization`` that shows a token, after whatever blanks."""
 _NEEDS_TOKEN = ("/admin", "/metrics", "/api")
 
 
@@ -132,15 +135,9 @@ def _concerns(rule: Rule, identity: Identity, grammar: Grammar) -> bool:
 
 def is_bearer(authorization: str, token: Secret) -> bool:
     """Say whether an ``Authorization`` is a token's, in a time that tells nothing about it."""
-    shown, secret = bearer_token(authorization), token.get_secret_value()
+    shown, secret = BEARER.match(authorization), token.get_secret_value()
     # An empty secret is nobody's.
-    return bool(secret) and shown is not None and compare_digest(shown.encode(), secret.encode())
-
-
-def bearer_token(authorization: str) -> str | None:
-    """Return the token that an ``Authorization`` shows, after whatever blanks; None where it shows none."""
-    scheme, *shown = authorization.split(maxsplit=1)[:2] or [""]
-    return "".join(shown).strip() if scheme.lower() == "bearer" else None
+    return bool(secret) and shown is not None and compare_digest(shown[1].strip().encode(), secret.encode())
 
 
 def _within(rule: Rule, address: Address | None) -> bool:

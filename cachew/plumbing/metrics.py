@@ -209,17 +209,6 @@ class Metrics:
         for finding, count in counts.items():
             self.fsck_findings.labels(finding).inc(count)
 
-    def note_answer(self, route: str, source: str, seconds: float, size: int) -> None:
-        """Count an answer that has ended.
-
-        :param source: where it came from.
-        :param seconds: how long it took.
-        :param size: how many bytes were sent.
-        """
-        self.answers += 1
-        self.request_seconds.labels(route).observe(seconds)
-        self.response_bytes.labels(source).inc(size)
-
     def note_reactor_lag(self, waited: float, own: float) -> None:
         """Count how late the reactor was.
 

@@ -14,9 +14,9 @@ from cachew.web.access.guard import ClientCredentials
 from cachew.web.access.login import AdminAccess
 from cachew.web.access.policy import Policy
 from cachew.web.bundleroutes import BundleRoutes
-from cachew.web.commandreader import CommandReader
 from cachew.web.dumbfiles import DumbFiles
 from cachew.web.ensure import EnsureRefs
+from cachew.web.fetchanswers import FetchAnswers
 from cachew.web.git import GitRoutes, Services
 from cachew.web.lfs import LfsRoutes
 from cachew.web.lfsgrants import LfsAskers, LfsGrants
@@ -26,8 +26,7 @@ from cachew.web.passthrough import PassThrough, Pushes
 from cachew.web.reflistings import RefListings
 from cachew.web.snapshots import Demand, InstanceAccess, SnapshotRoutes
 from cachew.web.storedanswers import StoreRedirects
-from cachew.web.toldlistings import ToldListings
-from cachew.web.uploadpack import FetchAnswers, UploadPack
+from cachew.web.uploadpack import CommandReader, ToldListings, UploadPack
 from cachew.web.upstreampacks import UpstreamPacks
 
 
@@ -65,21 +64,26 @@ def make_git_routes(
         in_thread=runtime.threads,
     )
     commands = CommandReader(limit=runtime.settings.git.max_request_body, in_thread=runtime.threads)
+    packs = _packs(runtime, upstream, store, mirrors, mirrored)
+    told = ToldListings(clock=runtime.clock, client_of=policy.client_of)
     fetches = FetchAnswers(
         mirrors=mirrors.collection,
         supply=mirrors.supply,
-        packs=_packs(runtime, upstream, store, mirrors, mirrored),
+        packs=packs,
         listings=listings,
         commands=commands,
         patience=runtime.settings.git.fetch_wait,
-        told=ToldListings(clock=runtime.clock, client_of=policy.client_of),
+        told=told,
     )
     services = Services(
         listings=listings,
         upload_pack=UploadPack(
             commands=commands,
             listings=listings,
-            fetches=fetches,
+            told=told,
+            mirrors=mirrors.collection,
+            packs=packs,
+            serve=fetches.serve,
             cloned=CloneCount(
                 metrics=runtime.metrics,
                 tally=store.clones,

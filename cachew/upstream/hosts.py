@@ -1,4 +1,4 @@
-"""Which hosts and addresses may be talked to at all (pure).
+"""Which hosts and addresses may be talked to at all.
 
 Clients choose hosts, so this is the fence against being sent to places that only the server can reach. A name is
 admitted when the operator lists it, or by ``"*"`` when it looks like a public name. Whatever the name, the addresses
@@ -7,13 +7,13 @@ operator wrote a ``url`` may lie in a private network.
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from cachew.plumbing.errors import UnknownPath
 from cachew.plumbing.percent import decoded_text, encoded_path
-from cachew.upstream.answering_addresses import AnsweringAddresses
 
 ANY = "*"
 """The entry that admits every public host name."""
@@ -39,6 +39,7 @@ _CLOSED_V4 = tuple(map(IPv4Network, (
 _OPEN_V6 = IPv6Network("2000::/3")
 _CLOSED_V6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20")))
 _NAT64 = IPv6Network("64:ff9b::/96")
+_MOST_ANSWERING = 1000
 
 
 class AddressRefused(Exception):
@@ -98,6 +99,30 @@ def origin(url: str) -> tuple[str, str, int]:
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ValueError("not an http or https URL")
     return parts.scheme, parts.hostname.lower(), parts.port or DEFAULT_PORTS[parts.scheme]
+
+
+class AnsweringAddresses:
+    """Which of a host's addresses has answered last; of many hosts the longest unused goes first.
+
+    A host may have several, one of which is dead. Connections of this server's own try them one after the other within
+    fractions of a second; git's library gives the first of a family half of five minutes (curl/curl#11693, #13986). So
+    git is told first of the one that has just answered.
+    """
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[tuple[str, int], str] = OrderedDict()
+
+    def note(self, host: str, port: int, address: str) -> None:
+        """Note that a host has answered at an address."""
+        self._last[host, port] = address
+        self._last.move_to_end((host, port))
+        if len(self._last) > _MOST_ANSWERING:
+            self._last.popitem(last=False)
+
+    def first(self, host: str, port: int, addresses: Iterable[str]) -> list[str]:
+        """Return a host's addresses in their order, but for the one that has answered last, which comes first."""
+        last = self._last.get((host, port))
+        return sorted(addresses, key=lambda address: address != last)
 
 
 class Hosts:

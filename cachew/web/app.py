@@ -194,7 +194,9 @@ class App(Resource):
         status = str(request.code) if complete else "gone"
         seconds = self._clock.seconds() - began
         self._metrics.requests.labels(outcome.route, status).inc()
-        self._metrics.note_answer(outcome.route, outcome.source or outcome.route, seconds, request.sentLength)
+        self._metrics.answers += 1
+        self._metrics.request_seconds.labels(outcome.route).observe(seconds)
+        self._metrics.response_bytes.labels(outcome.source or outcome.route).inc(request.sentLength)
         # Probes come every second from everywhere; only a debugger wants to see them.
         log = self.log.debug if outcome.route in _PROBES else self.log.info
         log(

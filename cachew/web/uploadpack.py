@@ -1,202 +1,180 @@
 """Clones and fetches: ``git-upload-pack``.
 
-Objects come from the mirror through the pack cache and ``git http-backend``; what the mirror can't serve, the upstream
-does. That choice is open until the first byte has left.
+A command is read, and answered out of memory or with a kept pack where that can be; other fetches are for
+``fetchanswers.py``.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+from weakref import ref
 
-from twisted.logger import Logger
-
-from cachew.http.incoming import Body
+from cachew.http.incoming import Body, HeldBody
 from cachew.http.requests import StreamingRequest
 from cachew.mirrors.collection import Mirrors
 from cachew.mirrors.identity import Identity
-from cachew.mirrors.mirror import Mirror
-from cachew.mirrors.wants import Asker, Supply
-from cachew.plumbing.diskspace import disk_failure
-from cachew.plumbing.errors import ProcessFailed
-from cachew.plumbing.pktline import FLUSH, encode_all
-from cachew.smarthttp import routing, wantedrefs
-from cachew.smarthttp.clientcommands import Fetch, V2Fetch
-from cachew.smarthttp.mirrorpacks import MirrorRefused
-from cachew.smarthttp.routing import Route, Situation, decide
+from cachew.mirrors.kinds import MANY_REFS
+from cachew.plumbing.clock import Clock
+from cachew.plumbing.errors import UnsupportedMediaType
+from cachew.plumbing.jobs import Slots
+from cachew.plumbing.remembered import Expiring
+from cachew.smarthttp import wantedrefs
+from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch
+from cachew.smarthttp.request import read_command
 from cachew.upstream.listing import Listing
 from cachew.web.access.guard import Right
-from cachew.web.commandreader import CommandReader
 from cachew.web.packs import Packs
 from cachew.web.reflistings import RefListings
-from cachew.web.toldlistings import ToldListings
 
-_SAYS = "upload-pack: "
-"""What git's upload-pack puts before what it says."""
-_LONGEST_WORDS = 1000
-_MOST_BESIDES = 100
-"""Refs that have moved since a client was told of them, whose objects are looked for."""
+_REQUEST = "application/x-git-upload-pack-request"
+_SHORT = 256 * 1024
+"""Bytes of a request above which reading it takes long enough to hold others up."""
+_LONG_AT_A_TIME = 2
+_LIKE_OTHERS = 2 * 1024
+"""Bytes of a request up to which others are likely to send the very same."""
+_REMEMBERED = 500
+_MOMENT = 10.0
+_CLIENTS = 1000
+_LISTINGS = 3
+"""Of a client's, which many may share an address."""
+_MOST_REFS = 200_000
+"""In all of the listings that nobody else has any more: some 60 MB."""
+_OF_A_LISTING = 10
+"""Refs that take as much room as what a listing takes besides."""
 
 
-class FetchAnswers:
-    """Answers what wants objects.
+class CommandReader:
+    """Reads what clients ask for; what many ask in the same words is read once.
 
-    :param mirrors: the mirrors.
-    :param supply: gets objects that a mirror lacks.
-    :param packs: sends them.
-    :param listings: knows what refs are that are wanted by their names.
-    :param commands: reads requests.
-    :param patience: seconds that a fetch waits until it is certain that a repository is still the same.
-    :param told: remembers what clients were told that refs are.
+    :param limit: the most bytes of an inflated request body.
+    :param in_thread: for reading long ones.
     """
 
-    log = Logger()
+    def __init__(self, *, limit: int, in_thread: Callable[..., Awaitable[Any]]) -> None:
+        self._limit = limit
+        self._in_thread = in_thread
+        self._long = Slots(limit=_LONG_AT_A_TIME)
+        self._known: OrderedDict[tuple[bytes, str | None], GitCommand] = OrderedDict()
 
-    def __init__(
-        self,
-        *,
-        mirrors: Mirrors,
-        supply: Supply,
-        packs: Packs,
-        listings: RefListings,
-        commands: CommandReader,
-        patience: float,
-        told: ToldListings,
-    ) -> None:
-        self._mirrors = mirrors
-        self._supply = supply
-        self._packs = packs
-        self._listings = listings
-        self._commands = commands
-        self._patience = patience
-        self.told = told
+    async def read(self, request: StreamingRequest, identity: Identity) -> tuple[Body, GitCommand]:
+        """Return a request's body, and what it says.
 
-    async def serve(self, request: StreamingRequest, right: Right, body: Body, command: Fetch) -> None:
-        """Answer a fetch.
-
-        :param body: the request's, of which the command was read.
-        :raise CachewError: when neither the mirror nor the upstream can.
+        :raise UnsupportedMediaType: when it is sent as something that browsers post for pages of other sites.
+        :raise CachewError: whatever is wrong with the body.
         """
-        if await self._serve_kept(request, right, body, command):
-            return
-        await self._listings.mirror(right)
-        asked, wanted, besides = (body, command), b"", list[str]()
-        if isinstance(command, V2Fetch) and command.want_refs:
-            listing, right = await self._listings.named(right, command.want_refs)
-            besides = await self._besides(request, right, command.want_refs, listing)
-            try:
-                body, wanted = await self._commands.resolved(body, command.want_refs, listing, besides)
-            except wantedrefs.UnknownRef as absent:
-                await self._listings.tell(request, wantedrefs.unknown(absent.name))
-                return
-            resolved = await self._commands.parsed(request, right.identity, body)
-            assert isinstance(resolved, Fetch)
-            command = resolved
-        right = await (await self._listings.recognised(right)).settled(self._patience)
-        mirror = self._mirrors.obtain(right.identity)
-        # A mirror whose packs somebody has written to is not ready until they were read.
-        if not mirror.verification.intact() or not mirror.life.ready:
-            await mirror.verification.settled_soon()
-        asker = Asker(self.told.client_of(request), right.authorization)
-        situation = Situation(
-            ready=right.covers(mirror),
-            object_format=mirror.refs.object_format,
-            upstream_version=self._listings.upstream_version(right),
-        )
-        route = await self._possible_route(mirror, asker, command, situation)
-        right = await right.renewed()
-        if route.kind is routing.RouteKind.MIRROR and right.covers(mirror):
-            try:
-                await self._packs.serve(request, mirror, command, body, wanted)
-                return
-            except (ProcessFailed, MirrorRefused) as error:
-                self._suspect(mirror, error)
-                if request.startedWriting:
-                    raise
-                without = decide("git-upload-pack", command, replace(situation, refused=True))
-                route = replace(without, reason=str(error).removeprefix(_SAYS))
-        if besides:
-            # The upstream may be another repository by now.
-            self.told.forget(request, right.identity)
-            await self.serve(request, right, *asked)
-            return
-        if route.kind is routing.RouteKind.NOBODY:
-            words = f"ERR {_SAYS}{route.reason}".encode("utf-8", "replace")[:_LONGEST_WORDS]
-            await self._listings.tell(request, encode_all([words, FLUSH]))
-            return
-        self.log.debug(
-            "{repository}: passing a request to the upstream: {reason}",
-            repository=mirror.identity.name,
-            reason=route.reason,
-        )
-        await self._packs.serve_upstream(request, right, mirror, command, body, wanted)
+        encoding = request.getHeader("content-encoding")
+        _require_media_type(request.getHeader("content-type"))
+        body = await request.collect(self._limit, encoding=encoding)
+        return body, await self.parsed(request, identity, body)
 
-    async def _besides(
-        self, request: StreamingRequest, right: Right, names: Sequence[str], listing: Listing
-    ) -> list[str]:
-        """Return what the client was told that refs are which have moved since, as far as the mirror can have it."""
-        mirror = self._mirrors.obtain(right.identity)
-        told = self.told.otherwise(request, right.identity, names, listing)[:_MOST_BESIDES]
-        if not told or not right.covers(mirror):
-            return []
-        asker = Asker(self.told.client_of(request), right.authorization)
-        try:
-            lacking = await self._supply.missing(mirror, told, asker)
-        except OSError as error:
-            if disk_failure(error, mirror.identity.name) is None:
-                raise
-            return []
-        return [oid for oid in told if oid not in lacking]
+    async def parsed(self, request: StreamingRequest, identity: Identity, body: Body) -> GitCommand:
+        """Return what a body says.
 
-    async def _serve_kept(self, request: StreamingRequest, right: Right, body: Body, command: Fetch) -> bool:
-        """Answer with a kept pack, which what it was made of has all objects for, as long as nobody has changed that.
-
-        :return: whether there was one that this client may have.
+        :raise BadRequest: when it is malformed.
         """
-        mirror = self._mirrors.obtain(right.identity)
-        if isinstance(command, V2Fetch) and command.want_refs:
-            return False
-        repository = mirror.place.found
-        if not right.covers(mirror) or repository is None or repository.ledger.touched():
-            return False
-        return await self._packs.serve_kept(request, mirror, command, body)
+        protocol = request.getHeader("git-protocol")
+        if body.size <= _LIKE_OTHERS:
+            said = b"".join(body.pieces()), protocol
+            if said not in self._known:
+                self._known[said] = read_command(said[:1], protocol)
+                if len(self._known) > _REMEMBERED:
+                    self._known.popitem(last=False)
+            self._known.move_to_end(said)
+            return self._known[said]
+        if body.size <= _SHORT:
+            return read_command(body.pieces(), protocol)
+        async with self._long.take(identity.name):
+            command: GitCommand = await self._in_thread(read_command, body.pieces(), protocol)
+            return command
 
-    async def _possible_route(self, mirror: Mirror, asker: Asker, command: Fetch, situation: Situation) -> Route:
-        """Decide who answers: not the mirror, when the disk keeps it from having what is wanted."""
-        try:
-            route = await self._route(mirror, asker, command, situation)
-            if route.kind is routing.RouteKind.MIRROR:
-                await self._supply.bring_base(mirror, command.had, asker)
-            return route
-        except OSError as error:
-            if disk_failure(error, mirror.identity.name) is None:
-                raise
-            without = decide("git-upload-pack", command, replace(situation, refused=True))
-            return replace(without, reason=f"the mirror's disk: {error}")
+    async def resolved(
+        self, body: Body, wanted: Sequence[str], listing: Listing, besides: Sequence[str]
+    ) -> tuple[Body, bytes]:
+        """Return a request with what the refs are that it wants by their names, and what the answer says of them.
 
-    async def _route(self, mirror: Mirror, asker: Asker, command: Fetch, situation: Situation) -> Route:
-        """Decide who answers.
-
-        :param situation: as far as it is known without looking for the wants.
+        :param besides: objects that are wanted besides.
+        :raise UnknownRef: when one of them is not listed.
         """
-        present = situation.ready and not await mirror.objects.lacking(command.wants)
-        route = decide("git-upload-pack", command, replace(situation, wants_present=present))
-        if route.kind is not routing.RouteKind.WAIT:
-            return route
-        # The upstream may not be one that would understand the request.
-        patient = command.version > situation.upstream_version
-        missing = await self._supply.missing(mirror, command.wants, asker, patient=patient)
-        tried = replace(situation, ready=mirror.life.ready, wants_present=not missing, fetch_tried=True)
-        route = decide("git-upload-pack", command, tried)
-        if route.kind is not routing.RouteKind.NOBODY or not missing:
-            return route
-        on_its_way = mirror.wanted.asked_for(missing[0])
-        return replace(route, reason=f"{missing[0]} is still on its way" if on_its_way else f"not our ref {missing[0]}")
+        if body.size <= _SHORT:
+            return _resolved(body, wanted, listing, besides)
+        made: tuple[Body, bytes] = await self._in_thread(_resolved, body, wanted, listing, besides)
+        return made
 
-    def _suspect(self, mirror: Mirror, error: ProcessFailed | MirrorRefused) -> None:
-        self.log.warn(
-            "serving {repository} from its mirror failed: {error}", repository=mirror.identity.name, error=str(error)
+
+def _resolved(body: Body, wanted: Sequence[str], listing: Listing, besides: Sequence[str]) -> tuple[Body, bytes]:
+    data, section = wantedrefs.resolved(body.pieces(), wanted, listing, besides)
+    return HeldBody(data, digest=hashlib.sha256(data).hexdigest()), section
+
+
+def _require_media_type(given: str | None) -> None:
+    """Refuse what is sent as something else: pages of other sites can have browsers post text, and nothing of git's.
+
+    :raise UnsupportedMediaType: then.
+    """
+    if given is not None and given.partition(";")[0].strip().lower() != _REQUEST:
+        raise UnsupportedMediaType(f"a request to git-upload-pack has the content type {_REQUEST}")
+
+
+class ToldListings:
+    """Remembers for some seconds what clients were told that refs are.
+
+    Git asks for refs by their names (``ref-in-want``) when it has been told of them, but goes by what it was told: a
+    clone puts its branch where the listing had it, and a fetch checks that this has come. When a ref has moved in
+    between, the object that it was told of is sent as well, as a host would that is asked by ids.
+
+    :param clock: tells how long ago that was.
+    :param client_of: tells a request's client.
+    """
+
+    def __init__(self, *, clock: Clock, client_of: Callable[[Any], str]) -> None:
+        self._clock = clock
+        self.client_of = client_of
+        self._told: Expiring[tuple[str, str], tuple[tuple[float, ref[Listing]], ...]] = Expiring(
+            clock=clock, capacity=_CLIENTS
         )
-        # Whoever sends nonsense makes upload-pack refuse, before the first byte; others are served meanwhile.
-        mirror.verification.doubt(serving=isinstance(error, MirrorRefused))
+        self._kept: OrderedDict[int, Listing] = OrderedDict()
+        self._weight = 0
+
+    def note(self, request: Any, identity: Identity, listing: Listing) -> None:
+        """Take note of a listing that is told, unless it is very long."""
+        if len(listing.refs) > MANY_REFS:
+            return
+        self._keep(listing)
+        key, until = (identity.name, self.client_of(request)), self._clock.seconds() + _MOMENT
+        others = [entry for entry in self._told.get(key) or () if entry[1]() is not listing]
+        self._told.put(key, ((until, ref(listing)), *others[: _LISTINGS - 1]), _MOMENT)
+
+    def _keep(self, listing: Listing) -> None:
+        if self._kept.pop(id(listing), None) is None:
+            self._weight += len(listing.refs) + _OF_A_LISTING
+        self._kept[id(listing)] = listing
+        while self._weight > _MOST_REFS:
+            _, gone = self._kept.popitem(last=False)
+            self._weight -= len(gone.refs) + _OF_A_LISTING
+
+    def forget(self, request: Any, identity: Identity) -> None:
+        """Know of nothing that the request's client was told."""
+        self._told.forget((identity.name, self.client_of(request)))
+
+    def otherwise(self, request: Any, identity: Identity, names: Sequence[str], listing: Listing) -> list[str]:
+        """Return the objects that the request's client was told that refs are, where it is no longer so.
+
+        :param names: the refs.
+        :param listing: what they are now.
+        """
+        now = self._clock.seconds()
+        told = self._told.get((identity.name, self.client_of(request))) or ()
+        older = (kept() for until, kept in told if until > now)
+        others = (one for one in older if one is not None and one is not listing)
+        return list(dict.fromkeys(oid for one in others for oid in _moved(one, names, listing)))
+
+
+def _moved(told: Listing, names: Sequence[str], listing: Listing) -> Iterator[str]:
+    for name in names:
+        was, now = told.by_name.get(name), listing.by_name.get(name)
+        if was is not None and was.oid and (now is None or now.oid != was.oid):
+            yield was.oid
 
 
 class UploadPack:
@@ -204,7 +182,10 @@ class UploadPack:
 
     :param commands: reads requests.
     :param listings: answers those that want no objects.
-    :param fetches: answers those that do.
+    :param told: is told what clients were told.
+    :param mirrors: the mirrors.
+    :param packs: sends what is kept of those that want objects.
+    :param serve: answers the others of these.
     :param cloned: told of each repository that was fetched by a client that had nothing of it, whether he asked for
         all of it, and by which filter for the rest.
     """
@@ -214,12 +195,18 @@ class UploadPack:
         *,
         commands: CommandReader,
         listings: RefListings,
-        fetches: FetchAnswers,
+        told: ToldListings,
+        mirrors: Mirrors,
+        packs: Packs,
+        serve: Callable[[StreamingRequest, Right, Body, Fetch], Awaitable[None]],
         cloned: Callable[[Identity, bool, str], object] = lambda identity, whole, chosen: None,
     ) -> None:
         self._commands = commands
         self._listings = listings
-        self._fetches = fetches
+        self._told = told
+        self._mirrors = mirrors
+        self._packs = packs
+        self._serve = serve
         self._cloned = cloned
 
     async def handle(self, request: StreamingRequest, right: Right) -> None:
@@ -233,8 +220,22 @@ class UploadPack:
         if not isinstance(command, Fetch):
             told = await self._listings.answer(request, right, body, command)
             if told is not None:
-                self._fetches.told.note(request, right.identity, told)
+                self._told.note(request, right.identity, told)
             return
-        await self._fetches.serve(request, right, body, command)
+        if not await self._serve_kept(request, right, body, command):
+            await self._serve(request, right, body, command)
         if command.done and not command.haves:
             self._cloned(right.identity, command.is_whole, command.filter_of_all)
+
+    async def _serve_kept(self, request: StreamingRequest, right: Right, body: Body, command: Fetch) -> bool:
+        """Answer with a kept pack, which what it was made of has all objects for, as long as nobody has changed that.
+
+        :return: whether there was one that this client may have.
+        """
+        mirror = self._mirrors.obtain(right.identity)
+        if isinstance(command, V2Fetch) and command.want_refs:
+            return False
+        repository = mirror.place.found
+        if not right.covers(mirror) or repository is None or repository.ledger.touched():
+            return False
+        return await self._packs.serve_kept(request, mirror, command, body)

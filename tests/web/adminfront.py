@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.testing import StringTransport
 
 from cachew.config.inforce import Reloaded
@@ -232,7 +233,13 @@ def response_of(wire: Wire) -> Response:
 class AdminFront:
     """The routes and what they act on."""
 
-    def __init__(self, *, trusted: bool = False, secrets: dict[str, str | None] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        trusted: bool = False,
+        secrets: dict[str, str | None] | None = None,
+        reactor: IReactorTime | None = None,
+    ) -> None:
         self.clock, self.metrics, self.levels = FakeClock(), Metrics(), EventLog()
         self.operations = FakeOperations()
         self.threaded = 0
@@ -240,7 +247,7 @@ class AdminFront:
         self.outages: list[Outage] = []
         self.records = MemoryRecords()
         self.traffic = FakeTraffic()
-        pages = Pages(version="1.2", reactor=self.clock)
+        pages = Pages(version="1.2", reactor=reactor or self.clock)
         self.access = AdminAccess(
             token=lambda: TOKEN,
             host_names=["cachew.example"],
@@ -399,3 +406,10 @@ def repositories() -> list[RepositoryStatus]:
             requests=4134,
         ),
     ]  # fmt: skip
+
+
+def front_for_browsers() -> AdminFront:
+    """Return a front whose pages have the turns of the reactor that runs."""
+    from twisted.internet import reactor
+
+    return AdminFront(reactor=cast(IReactorTime, reactor))

@@ -14,7 +14,7 @@ from cachew.mirrors.usage import ClientUse
 from cachew.plumbing.happenings import Happening
 from cachew.replicas.fleet import Fleet
 from cachew.upstream.outages import Outage
-from tests.web.adminfront import NOW, AdminFront, repositories
+from tests.web.adminfront import NOW, AdminFront, front_for_browsers, repositories
 
 _COLOURS = 96
 _LINUX = "github.com/torvalds/linux"
@@ -140,7 +140,7 @@ def width_of(file: Path) -> int:
 
 
 def _front() -> AdminFront:
-    front = AdminFront()
+    front = front_for_browsers()
     front.traffic.busy = True
     return front
 

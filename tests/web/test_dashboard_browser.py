@@ -15,7 +15,7 @@ from cachew.mirrors.usage import ClientUse
 from cachew.plumbing.happenings import Happening
 from cachew.upstream.outages import Outage
 from cachew.web.statuses import RepositoryStatus
-from tests.web.adminfront import NOW, TOKEN, AdminFront, repositories
+from tests.web.adminfront import NOW, TOKEN, AdminFront, front_for_browsers, repositories
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -61,7 +61,7 @@ async def visit(front: AdminFront, script: Any, scheme: str = "light", *, script
 
 async def busy_front() -> AdminFront:
     """Return a server with repositories in all states and a past."""
-    front = AdminFront()
+    front = front_for_browsers()
     front.operations.known = repositories()
     front.traffic.busy = True
     return front
@@ -203,7 +203,7 @@ async def test_it_needs_no_script() -> None:
 @pytest_twisted.ensureDeferred
 async def test_it_keeps_itself_fresh_and_logs_out() -> None:
     """What changes on the server shows without a reload, and logging out leads to the login page."""
-    front = AdminFront()
+    front = front_for_browsers()
 
     def script(page: Page) -> None:
         page.clock.install()
@@ -222,7 +222,7 @@ async def test_it_keeps_itself_fresh_and_logs_out() -> None:
 @pytest_twisted.ensureDeferred
 async def test_what_is_shown_already_is_not_sent_again() -> None:
     """As long as nothing happens the page is told so in a few bytes, and goes on showing how old everything is."""
-    front = AdminFront()
+    front = front_for_browsers()
     front.operations.known = [RepositoryStatus(name="git.example/org/repo", state="ready", used=time.time() - 9000)]
 
     def script(page: Page) -> None:
@@ -246,7 +246,7 @@ async def test_what_is_shown_already_is_not_sent_again() -> None:
 @pytest_twisted.ensureDeferred
 async def test_the_token_in_the_form_logs_a_browser_in() -> None:
     """From the server's bare address a browser finds the dashboard, and the admin token opens it."""
-    front = AdminFront()
+    front = front_for_browsers()
 
     def script(page: Page) -> None:
         page.get_by_role("button", name="Log out").click()

@@ -16,12 +16,11 @@ from cachew.plumbing.streams import BytesSource
 from cachew.smarthttp.backend import Backend
 from cachew.smarthttp.mirrorpacks import MirrorPacks
 from cachew.web.access.guard import Right
-from cachew.web.commandreader import CommandReader
+from cachew.web.fetchanswers import FetchAnswers
 from cachew.web.packs import Packs
 from cachew.web.passthrough import PassThrough
 from cachew.web.reflistings import RefListings
-from cachew.web.toldlistings import ToldListings
-from cachew.web.uploadpack import FetchAnswers, UploadPack
+from cachew.web.uploadpack import CommandReader, ToldListings, UploadPack
 from cachew.web.upstreampacks import UpstreamPacks
 from tests.fakes.clock import FakeClock
 from tests.fakes.disturbance import FakeRequest, Steps, nothing_left
@@ -105,7 +104,10 @@ class Fetches:
         self.route = UploadPack(
             commands=self.commands,
             listings=self.listings,
-            fetches=fetches,
+            told=self.told,
+            mirrors=mirrors,
+            packs=self.packs,
+            serve=fetches.serve,
             cloned=lambda identity, whole, chosen: self.cloned.append(identity),
         )
         self.requests = [self._request() for _ in range(2)]

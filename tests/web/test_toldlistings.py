@@ -8,7 +8,7 @@ import pytest
 from cachew.mirrors.identity import Identity
 from cachew.mirrors.kinds import MANY_REFS
 from cachew.upstream.listing import Listing
-from cachew.web.toldlistings import ToldListings
+from cachew.web.uploadpack import ToldListings
 from tests.fakes.clock import FakeClock
 from tests.fakes.gitserving import IDENTITY
 from tests.fakes.mirrorgit import listing, oid

@@ -48,7 +48,9 @@ class Kept:
     def ask(self, count: int = 1) -> None:
         """Answer requests."""
         for _ in range(count):
-            self.metrics.note_answer("git info/refs", "mirror", 0.02, 0)
+            self.metrics.answers += 1
+            self.metrics.request_seconds.labels("git info/refs").observe(0.02)
+            self.metrics.response_bytes.labels("mirror").inc(0)
 
     def sample(self) -> None:
         value_of(Deferred.fromCoroutine(self.history.sample()))

@@ -12,7 +12,7 @@ from hmac import compare_digest
 from ipaddress import ip_address
 from typing import Any
 
-from cachew.config.rules import bearer_token
+from cachew.config.rules import BEARER
 from cachew.http.requests import StreamingRequest
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import Forbidden, Unauthorized
@@ -123,8 +123,8 @@ class AdminAccess:
 
     def is_bearer(self, authorization: str) -> bool:
         """Say whether an ``Authorization`` is the admin token's."""
-        token = bearer_token(authorization)
-        return token is not None and self.is_token(token)
+        shown = BEARER.match(authorization)
+        return shown is not None and self.is_token(shown[1].strip())
 
     def is_ours(self, authorization: str) -> bool:
         """Say whether an ``Authorization`` is meant for this server, so that no upstream may see it."""
