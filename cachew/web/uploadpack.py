@@ -160,9 +160,11 @@ class ToldListings:
     def otherwise(self, request: Any, identity: Identity, names: Sequence[str], listing: Listing) -> list[str]:
         """Return the objects that the request's client was told that refs are, where it is no longer so.
 
-        :param names: the refs.
+        :param names: the refs; very many are in no listing that is remembered, and are not gone through.
         :param listing: what they are now.
         """
+        if len(names) > MANY_REFS:
+            return []
         now = self._clock.seconds()
         told = self._told.get((identity.name, self.client_of(request))) or ()
         older = (kept() for until, kept in told if until > now)

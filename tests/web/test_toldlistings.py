@@ -72,6 +72,11 @@ def test_a_moment_later(told: ToldListings, clock: FakeClock) -> None:
     assert otherwise(told) == set()
 
 
+def test_very_many_names_are_not_gone_through(told: ToldListings) -> None:
+    """Nobody was told of so many in a listing that is remembered."""
+    assert otherwise(told, names=(MAIN, *(f"refs/heads/b{number}" for number in range(MANY_REFS)))) == set()
+
+
 def test_very_long_listings_are_not_remembered(told: ToldListings) -> None:
     """They would take more room than they are worth."""
     told.note("bob", IDENTITY, listing(**{f"b{number}": "1" for number in range(MANY_REFS + 1)}))
