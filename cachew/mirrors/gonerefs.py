@@ -12,12 +12,12 @@ from cachew.plumbing.clock import Clock
 from cachew.plumbing.remembered import Expiring
 from cachew.upstream.listing import Listing, RemoteRef
 
-_MOMENT = 60.0
+_MOMENT = 10.0
 _REMEMBERED = 1000
 
 
 class GoneRefs:
-    """Remembers for a minute what deleted refs were.
+    """Remembers for ten seconds what deleted refs were.
 
     :param clock: tells how long ago that was.
     """

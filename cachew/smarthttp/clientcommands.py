@@ -187,6 +187,11 @@ class _Objects:
         return bool(self.wants) and self.done and not self.haves and _OWN.isdisjoint(self.features)
 
     @property
+    def has_cut_off(self) -> bool:
+        """Whether the client says that it has commits without those before them, as a workspace of CI does."""
+        return "shallow" in self.features
+
+    @property
     def is_cheap(self) -> bool:
         """Whether it costs little whatever the repository's size: one of a few commits, with nothing to find."""
         return not self.haves and self.is_of_few

@@ -146,7 +146,8 @@ class FetchAnswers:
         """Decide who answers: not the mirror, when the disk keeps it from having what is wanted."""
         try:
             route = await self._route(mirror, asker, command, situation)
-            if route.kind is routing.RouteKind.MIRROR:
+            # Others may have many commits of their own, and name older ones soon.
+            if route.kind is routing.RouteKind.MIRROR and command.has_cut_off:
                 await self._supply.bring_base(mirror, command.had, asker)
             return route
         except OSError as error:

@@ -275,10 +275,14 @@ class FakeMirrors:
 
 
 class FakeSupply:
-    """Finds what the mirror lacks, after a while."""
+    """Finds what the mirror lacks, after a while.
+
+    :ivar bases: the objects of clients that it got.
+    """
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
+        self.bases: list[str] = []
 
     async def missing(
         self, mirror: FakeMirror, oids: Sequence[str], authorization: str | None, *, patient: bool = False
@@ -295,6 +299,7 @@ class FakeSupply:
         """Get what a client has."""
         if had:
             await self._steps.reach("base")
+            self.bases.extend(had)
 
 
 class FakeFreshness:

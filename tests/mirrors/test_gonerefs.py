@@ -27,7 +27,7 @@ def gone(clock: FakeClock) -> GoneRefs:
 
 
 def test_a_branch_that_has_just_gone(gone: GoneRefs) -> None:
-    """For a minute it is what it was, to those only who want it by its name; all others are as they are listed."""
+    """For ten seconds it is what it was, to those only who want it by its name; all others are as they are listed."""
     assert gone.completed(NOW, [MAIN, TOPIC, "refs/heads/none"], {}).by_name == {
         **NOW.by_name,
         TOPIC: RemoteRef(TOPIC, oid("3")),
@@ -39,7 +39,7 @@ def test_a_branch_that_has_just_gone(gone: GoneRefs) -> None:
 
 def test_a_branch_that_has_gone_long_ago(gone: GoneRefs, clock: FakeClock) -> None:
     """It is no more."""
-    clock.advance(61)
+    clock.advance(11)
     assert gone.completed(NOW, [TOPIC], {}) is NOW
 
 

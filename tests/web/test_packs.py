@@ -92,9 +92,10 @@ class Fetches:
         )
         self.commands = CommandReader(limit=1 << 20, in_thread=threads_of(steps))
         self.told = ToldListings(clock=FakeClock(), client_of=lambda request: "192.0.2.1")
+        self.supply = FakeSupply(steps)
         fetches = FetchAnswers(
             mirrors=mirrors,
-            supply=cast(Any, FakeSupply(steps)),
+            supply=cast(Any, self.supply),
             packs=self.packs,
             listings=self.listings,
             commands=self.commands,

@@ -264,6 +264,17 @@ def test_a_ref_that_the_mirror_alone_has(tmp_path: Path) -> None:
     assert f"{OID} refs/heads/absent".encode() in asked(bench)[0]
 
 
+@pytest.mark.parametrize(("said", "tried"), [((b"shallow " + b"b" * 40,), ["b" * 40]), ((), [])])
+def test_what_a_client_has_is_looked_for_where_its_history_is_cut_off(
+    tmp_path: Path, said: Sequence[bytes], tried: list[str]
+) -> None:
+    """Others may have many commits that nobody has been sent yet, and name older ones soon."""
+    rest = (b"want " + OID.encode(), *said, b"have " + b"b" * 40, b"done", FLUSH)
+    bench = Asked(Steps(slow=True), tmp_path, Question(encode_all([b"command=fetch", FORMAT, DELIM, *rest])))
+    asked(bench)
+    assert bench.supply.bases[:1] == tried
+
+
 @pytest.mark.parametrize(
     ("mirror", "backend", "told"),
     [
