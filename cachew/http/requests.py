@@ -213,7 +213,7 @@ class StreamingRequest(server.Request):
 
         :raise CancelledError: when the client went away.
         """
-        if getattr(self, "channel", None) is None:
+        if self.connection is None:
             raise CancelledError()
         self.setHeader(b"Content-Length", b"%d" % len(body))
         self.write(body)
@@ -227,11 +227,15 @@ class StreamingRequest(server.Request):
         self.abort()
         return reason
 
+    @property
+    def connection(self) -> Any:
+        """The channel of the client's connection; None when that is gone, or the request answered."""
+        return getattr(self, "channel", None)
+
     def abort(self) -> None:
         """Break the connection off, so that the client can't take what it has for the whole answer."""
-        channel = getattr(self, "channel", None)
-        if channel is not None:
-            channel.abort()
+        if self.connection is not None:
+            self.connection.abort()
 
 
 def allow_methods(request: StreamingRequest, *methods: str) -> None:

@@ -111,7 +111,7 @@ class FetchAnswers:
                 route = replace(without, reason=str(error).removeprefix(_SAYS))
         if besides:
             # The upstream may be another repository by now.
-            self._told.forget(request, right.identity)
+            self._told.forget(request.connection)
             await self.serve(request, right, *asked)
             return
         if route.kind is routing.RouteKind.NOBODY:
@@ -130,7 +130,7 @@ class FetchAnswers:
     ) -> list[str]:
         """Return what the client was told that refs are which have moved since, as far as the mirror can have it."""
         mirror = self._mirrors.obtain(right.identity)
-        told = self._told.otherwise(request, right.identity, names, listing)[:_MOST_BESIDES]
+        told = self._told.otherwise(request.connection, right.identity, names, listing)[:_MOST_BESIDES]
         if not told or not right.covers(mirror):
             return []
         asker = Asker(self._told.client_of(request), right.authorization)

@@ -7,8 +7,8 @@ A command is read, and answered out of memory or with a kept pack where that can
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any
-from weakref import ref
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, ref
 
 from cachew.http.incoming import Body, HeldBody
 from cachew.http.requests import StreamingRequest
@@ -18,7 +18,6 @@ from cachew.mirrors.kinds import MANY_REFS
 from cachew.plumbing.clock import Clock
 from cachew.plumbing.errors import UnsupportedMediaType
 from cachew.plumbing.jobs import Slots
-from cachew.plumbing.remembered import Expiring
 from cachew.smarthttp import wantedrefs
 from cachew.smarthttp.clientcommands import Fetch, GitCommand, V2Fetch
 from cachew.smarthttp.request import read_command
@@ -35,9 +34,6 @@ _LIKE_OTHERS = 2 * 1024
 """Bytes of a request up to which others are likely to send the very same."""
 _REMEMBERED = 500
 _MOMENT = 10.0
-_CLIENTS = 1000
-_LISTINGS = 3
-"""Of a client's, which many may share an address."""
 _MOST_REFS = 200_000
 """In all of the listings that nobody else has any more: some 60 MB."""
 _OF_A_LISTING = 10
@@ -116,60 +112,80 @@ def _require_media_type(given: str | None) -> None:
         raise UnsupportedMediaType(f"a request to git-upload-pack has the content type {_REQUEST}")
 
 
+class _Told(NamedTuple):
+    """What a client was told.
+
+    :param name: the repository's.
+    :param until: when that is forgotten, in monotonic seconds.
+    :param listing: its refs.
+    """
+
+    name: str
+    until: float
+    listing: ref[Listing]
+
+
 class ToldListings:
-    """Remembers for some seconds what clients were told that refs are.
+    """Remembers for some seconds what clients were told last that refs are.
 
     Git asks for refs by their names (``ref-in-want``) when it has been told of them, but goes by what it was told: a
     clone puts its branch where the listing had it, and a fetch checks that this has come. When a ref has moved in
-    between, the object that it was told of is sent as well, as a host would that is asked by ids.
+    between, the object that it was told of is sent as well, as a host would that is asked by ids. Git does both over
+    one connection; what others behind the same address were told is no matter of its.
 
     :param clock: tells how long ago that was.
-    :param client_of: tells a request's client.
+    :param client_of: tells a request's client, for what else concerns it.
     """
 
     def __init__(self, *, clock: Clock, client_of: Callable[[Any], str]) -> None:
         self._clock = clock
         self.client_of = client_of
-        self._told: Expiring[tuple[str, str], tuple[tuple[float, ref[Listing]], ...]] = Expiring(
-            clock=clock, capacity=_CLIENTS
-        )
-        self._kept: OrderedDict[int, Listing] = OrderedDict()
+        self._told: WeakKeyDictionary[Any, _Told] = WeakKeyDictionary()
+        self._kept: OrderedDict[int, tuple[float, Listing]] = OrderedDict()
         self._weight = 0
 
-    def note(self, request: Any, identity: Identity, listing: Listing) -> None:
-        """Take note of a listing that is told, unless it is very long."""
-        if len(listing.refs) > MANY_REFS:
-            return
-        self._keep(listing)
-        key, until = (identity.name, self.client_of(request)), self._clock.seconds() + _MOMENT
-        others = [entry for entry in self._told.get(key) or () if entry[1]() is not listing]
-        self._told.put(key, ((until, ref(listing)), *others[: _LISTINGS - 1]), _MOMENT)
+    def __len__(self) -> int:
+        return len(self._told)
 
-    def _keep(self, listing: Listing) -> None:
+    def note(self, connection: Any, identity: Identity, listing: Listing) -> None:
+        """Take note of a listing that was told over a connection, unless it is very long.
+
+        :param connection: None when that is gone.
+        """
+        if connection is None or len(listing.refs) > MANY_REFS:
+            return
+        until = self._clock.seconds() + _MOMENT
+        self._keep(listing, until)
+        self._told[connection] = _Told(identity.name, until, ref(listing))
+
+    def _keep(self, listing: Listing, until: float) -> None:
         if self._kept.pop(id(listing), None) is None:
             self._weight += len(listing.refs) + _OF_A_LISTING
-        self._kept[id(listing)] = listing
-        while self._weight > _MOST_REFS:
-            _, gone = self._kept.popitem(last=False)
-            self._weight -= len(gone.refs) + _OF_A_LISTING
+        self._kept[id(listing)] = until, listing
+        while True:
+            key, (end, oldest) = next(iter(self._kept.items()))
+            if end > until - _MOMENT and self._weight <= _MOST_REFS:
+                break
+            del self._kept[key]
+            self._weight -= len(oldest.refs) + _OF_A_LISTING
 
-    def forget(self, request: Any, identity: Identity) -> None:
-        """Know of nothing that the request's client was told."""
-        self._told.forget((identity.name, self.client_of(request)))
+    def forget(self, connection: Any) -> None:
+        """Know of nothing that was told over a connection."""
+        if connection is not None:
+            self._told.pop(connection, None)
 
-    def otherwise(self, request: Any, identity: Identity, names: Sequence[str], listing: Listing) -> list[str]:
-        """Return the objects that the request's client was told that refs are, where it is no longer so.
+    def otherwise(self, connection: Any, identity: Identity, names: Sequence[str], listing: Listing) -> list[str]:
+        """Return the objects that refs are by what was told last over a connection, where it is no longer so.
 
+        :param connection: None when that is gone.
         :param names: the refs; very many are in no listing that is remembered, and are not gone through.
         :param listing: what they are now.
         """
-        if len(names) > MANY_REFS:
+        told = None if connection is None or len(names) > MANY_REFS else self._told.get(connection)
+        if told is None or told.name != identity.name or told.until <= self._clock.seconds():
             return []
-        now = self._clock.seconds()
-        told = self._told.get((identity.name, self.client_of(request))) or ()
-        older = (kept() for until, kept in told if until > now)
-        others = (one for one in older if one is not None and one is not listing)
-        return list(dict.fromkeys(oid for one in others for oid in _moved(one, names, listing)))
+        before = told.listing()
+        return [] if before is None or before is listing else list(dict.fromkeys(_moved(before, names, listing)))
 
 
 def _moved(told: Listing, names: Sequence[str], listing: Listing) -> Iterator[str]:
@@ -216,13 +232,14 @@ class UploadPack:
 
         :raise CachewError: when neither the mirror nor the upstream can.
         """
+        connection = request.connection  # which the request has no more once it is answered
         body, command = await self._commands.read(request, right.identity)
         request.outcome.shape = command.in_words
         right = await right.renewed()
         if not isinstance(command, Fetch):
             told = await self._listings.answer(request, right, body, command)
             if told is not None:
-                self._told.note(request, right.identity, told)
+                self._told.note(connection, right.identity, told)
             return
         if not await self._serve_kept(request, right, body, command):
             await self._serve(request, right, body, command)

@@ -238,6 +238,11 @@ class FakeRequest:
         self.args: dict[bytes, list[bytes]] = {}
         self._gone: list[Deferred[None]] = []
 
+    @property
+    def connection(self) -> Channel | None:
+        """The client's connection."""
+        return self.channel
+
     async def collect(self, limit: int, *, encoding: str | None = None) -> Body:
         """Return its body."""
         await self._steps.reach("body")

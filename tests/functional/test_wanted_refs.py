@@ -1,19 +1,24 @@
 """``ref-in-want``, and what git shows of requests that are not served."""
 
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_twisted
+from twisted.internet.threads import deferToThread
 
-from cachew.plumbing.pktline import DELIM, FLUSH, Packet, encode_all
+from cachew.plumbing.pktline import DELIM, FLUSH, Packet, decode, encode_all
 from tests.functional import repositories
 from tests.functional.conftest import Start
 from tests.functional.gitclient import Git
 from tests.functional.repositories import Repository
-from tests.functional.server import Cachew
+from tests.functional.server import HOST, Cachew
 from tests.functional.upstream import Upstream
 
 URL = "https://git.example/org/repo"
+LISTING = encode_all([b"command=ls-refs\n", b"object-format=sha1\n", DELIM, b"ref-prefix refs/heads/\n", FLUSH])
 AT_ONCE = '[git]\nref-check-interval = "0s"'
 
 
@@ -30,6 +35,23 @@ async def warm(start: Start, git: Git) -> Cachew:
     await cachew.mirrored("org/repo")
     await cachew.quiet()
     return cachew
+
+
+class OneConnection:
+    """A client that asks for all over one connection, as git does; others come over connections of their own."""
+
+    def __init__(self, cachew: Cachew) -> None:
+        self._connection = HTTPConnection(urlsplit(cachew.url).netloc)
+        self.close = self._connection.close
+
+    async def upload_pack(self, body: bytes) -> list[Packet]:
+        """Send a command of protocol v2 and return the packets that come back."""
+        return decode(await deferToThread(self._ask, body))
+
+    def _ask(self, body: bytes) -> bytes:
+        headers = {"Git-Protocol": "version=2", "Content-Type": "application/x-git-upload-pack-request"}
+        self._connection.request("POST", f"/git/{HOST}/org/repo/git-upload-pack", body, headers)
+        return self._connection.getresponse().read()
 
 
 def wanting(*names: bytes) -> bytes:
@@ -90,31 +112,33 @@ async def test_a_ref_that_moved_after_the_listing(repository: Repository, git: G
 async def test_what_a_client_was_told_comes_too(repository: Repository, git: Git, start: Start) -> None:
     """Git's client puts a clone's branch where the listing had it, so that this has to be there, however shallow."""
     cachew = await warm(start, git)
-    listing = encode_all([b"command=ls-refs\n", b"object-format=sha1\n", DELIM, b"ref-prefix refs/heads/\n", FLUSH])
-    await cachew.upload_pack("org/repo", listing)
     first = repository.commit("main")
-    pushed = repositories.push_commit(repository, "main", "moved")
-    shallow = wanting(b"refs/heads/main").replace(encode_all([b"done\n"]), encode_all([b"deepen 1\n", b"done\n"]))
-    answer = await cachew.upload_pack("org/repo", shallow)
-    assert told(answer) == [b"%b refs/heads/main\n" % pushed.encode()]
-    cut = {packet for packet in answer if isinstance(packet, bytes) and packet.startswith(b"shallow ")}
-    assert cut == {b"shallow " + oid.encode() for oid in (first, pushed)}
+    with closing(OneConnection(cachew)) as client:
+        await client.upload_pack(LISTING)
+        pushed = repositories.push_commit(repository, "main", "moved")
+        shallow = wanting(b"refs/heads/main").replace(encode_all([b"done\n"]), encode_all([b"deepen 1\n", b"done\n"]))
+        answers = await client.upload_pack(shallow), await cachew.upload_pack("org/repo", shallow)
+    for answer, present in zip(answers, ((first, pushed), (pushed,)), strict=True):
+        assert told(answer) == [b"%b refs/heads/main\n" % pushed.encode()]
+        cut = {packet for packet in answer if isinstance(packet, bytes) and packet.startswith(b"shallow ")}
+        assert cut == {b"shallow " + oid.encode() for oid in present}
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_a_client_was_told_of_another_repository(repository: Repository, git: Git, start: Start) -> None:
     """Where the name stands for another repository by now, that is not asked for what the client was told before."""
     cachew = await warm(start, git)
-    listing = encode_all([b"command=ls-refs\n", b"object-format=sha1\n", DELIM, b"ref-prefix refs/heads/\n", FLUSH])
-    await cachew.upload_pack("org/repo", listing)
+    client = OneConnection(cachew)
+    await client.upload_pack(LISTING)
     stream = b"commit refs/heads/other\nmark :1\ncommitter a <a> 1 +0000\ndata 1\nx\nget-mark :1\n"
     other = repositories.fast_import(repository, [stream]).strip()
     for name in repository.refs():
         repository.git("update-ref", name, other)
     repository.git("reflog", "expire", "--expire=now", "--all")
     repository.git("gc", "-q", "--prune=now")
-    await cachew.upload_pack("org/repo", listing)
-    answer = await cachew.upload_pack("org/repo", wanting(b"refs/heads/main"))
+    await cachew.upload_pack("org/repo", LISTING)
+    with closing(client):
+        answer = await client.upload_pack(wanting(b"refs/heads/main"))
     assert told(answer) == [b"%b refs/heads/main\n" % other.encode()]
 
 

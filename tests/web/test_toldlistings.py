@@ -1,7 +1,7 @@
 """What clients were told that refs are."""
 
+import gc
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -18,6 +18,13 @@ NAMES = (MAIN, TOPIC, GONE, "refs/heads/none")
 OLD, NEW = listing(main="1", topic="3", gone="4"), listing(main="2", topic="3")
 
 
+class Connection:
+    """A client's."""
+
+
+ALICE, BOB = Connection(), Connection()
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     """What time it is."""
@@ -26,17 +33,20 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def told(clock: FakeClock) -> ToldListings:
-    """Remembers clients, who are the requests themselves."""
-    remembers = ToldListings(clock=clock, client_of=lambda request: request)
-    remembers.note("alice", IDENTITY, OLD)
+    """Remembers what Alice was told."""
+    remembers = ToldListings(clock=clock, client_of=lambda request: "192.0.2.1")
+    remembers.note(ALICE, IDENTITY, OLD)
     return remembers
 
 
 def otherwise(
-    told: ToldListings, client: Any = "alice", now: Listing = NEW, names: tuple[str, ...] = NAMES
+    told: ToldListings,
+    connection: Connection | None = ALICE,
+    now: Listing = NEW,
+    names: tuple[str, ...] = NAMES,
 ) -> set[str]:
     """Return what a client was told otherwise than it is now."""
-    return set(told.otherwise(client, IDENTITY, names, now))
+    return set(told.otherwise(connection, IDENTITY, names, now))
 
 
 def test_what_has_moved_or_gone_since(told: ToldListings) -> None:
@@ -44,32 +54,44 @@ def test_what_has_moved_or_gone_since(told: ToldListings) -> None:
     assert otherwise(told) == {oid("1"), oid("4")}
     assert otherwise(told, names=(TOPIC, MAIN)) == {oid("1")}
     assert otherwise(told, now=OLD) == otherwise(told, now=listing(main="1", topic="3", gone="4")) == set()
+    told.forget(ALICE)
+    assert otherwise(told) == set()
 
 
 def test_others_were_told_something_else(told: ToldListings) -> None:
     """Neither another client nor another repository is concerned."""
-    assert otherwise(told, "bob") == set()
-    assert told.otherwise("alice", Identity("git.example", "org/other"), NAMES, NEW) == []
+    assert otherwise(told, BOB) == set()
+    assert told.otherwise(ALICE, Identity("git.example", "org/other"), NAMES, NEW) == []
 
 
-def test_many_share_an_address(told: ToldListings) -> None:
-    """The last few listings are remembered."""
-    told.note("alice", IDENTITY, NEW)
-    told.note("alice", IDENTITY, NEW)
-    assert otherwise(told) == {oid("1"), oid("4")}
-    for number in "567":
-        told.note("alice", IDENTITY, listing(main=number))
-    assert otherwise(told) == {oid("5"), oid("6"), oid("7")}
+def test_what_is_told_last_counts(told: ToldListings) -> None:
+    """Git asks for what it was told in the same process, over the same connection."""
+    told.note(ALICE, IDENTITY, listing(main="5", topic="3"))
+    assert otherwise(told) == {oid("5")}
+    told.note(ALICE, IDENTITY, NEW)
+    assert otherwise(told) == set()
+
+
+def test_a_connection_that_ends(told: ToldListings) -> None:
+    """Nothing is remembered of it."""
+    told.note(None, IDENTITY, OLD)
+    told.forget(None)
+    assert otherwise(told, None) == set()
+    ended = Connection()
+    told.note(ended, IDENTITY, OLD)
+    del ended
+    gc.collect()
+    assert otherwise(told) == {oid("1"), oid("4")} and len(told) == 1
 
 
 def test_a_moment_later(told: ToldListings, clock: FakeClock) -> None:
     """Each is remembered for ten seconds."""
     clock.advance(6)
-    told.note("alice", IDENTITY, listing(main="5"))
+    told.note(BOB, IDENTITY, listing(main="5"))
     clock.advance(6)
-    assert otherwise(told) == {oid("5")}
+    assert otherwise(told) == set() and otherwise(told, BOB) == {oid("5")}
     clock.advance(6)
-    assert otherwise(told) == set()
+    assert otherwise(told, BOB) == set()
 
 
 def test_very_many_names_are_not_gone_through(told: ToldListings) -> None:
@@ -79,18 +101,19 @@ def test_very_many_names_are_not_gone_through(told: ToldListings) -> None:
 
 def test_very_long_listings_are_not_remembered(told: ToldListings) -> None:
     """They would take more room than they are worth."""
-    told.note("bob", IDENTITY, listing(**{f"b{number}": "1" for number in range(MANY_REFS + 1)}))
-    assert otherwise(told, "bob", names=("refs/heads/b1",)) == set()
+    told.note(BOB, IDENTITY, listing(**{f"b{number}": "1" for number in range(MANY_REFS + 1)}))
+    assert otherwise(told, BOB, names=("refs/heads/b1",)) == set()
 
 
 def test_all_listings_together_are_bounded(told: ToldListings) -> None:
     """What was told longest ago goes first, whoever asks for however many."""
-    told.note("bob", IDENTITY, listing(main="5"))
+    told.note(BOB, IDENTITY, listing(main="5"))
     long = listing(**{f"b{number}": "1" for number in range(MANY_REFS - 1)})
-    for number in range(90):
-        told.note(str(number), IDENTITY, replace(long))
-    assert otherwise(told, "bob") == {oid("5")}
-    for number in range(10):
-        told.note(str(number), IDENTITY, replace(long))
-    assert otherwise(told, "bob") == set()
-    assert otherwise(told, "9", names=("refs/heads/b1",)) == {oid("1")}
+    others = [Connection() for _ in range(100)]
+    for other in others[:90]:
+        told.note(other, IDENTITY, replace(long))
+    assert otherwise(told, BOB) == {oid("5")}
+    for other in others[90:]:
+        told.note(other, IDENTITY, replace(long))
+    assert otherwise(told, BOB) == set()
+    assert otherwise(told, others[-1], names=("refs/heads/b1",)) == {oid("1")}

@@ -220,9 +220,9 @@ def test_what_the_disk_keeps_the_mirror_from_is_the_upstreams(
     mirror = Unreadable(tmp_path)
     mirror.errno = code
     bench = Asked(Steps(slow=True), tmp_path, QUESTIONS["a fetch by name"], mirror=mirror)
-    if moved:
-        bench.told.note(None, IDENTITY, Listing((RemoteRef("refs/heads/main", "9" * 40),)))
     request = bench.question.request(bench._steps)
+    if moved:
+        bench.told.note(request.connection, IDENTITY, Listing((RemoteRef("refs/heads/main", "9" * 40),)))
     client = finished(bench, bench.client(request))
     if answered:
         value_of(client)
@@ -269,8 +269,8 @@ def test_what_a_client_has_is_looked_for_where_its_history_is_cut_off(
     tmp_path: Path, said: Sequence[bytes], tried: list[str]
 ) -> None:
     """Others may have many commits that nobody has been sent yet, and name older ones soon."""
-    rest = (b"want " + OID.encode(), *said, b"have " + b"b" * 40, b"done", FLUSH)
-    bench = Asked(Steps(slow=True), tmp_path, Question(encode_all([b"command=fetch", FORMAT, DELIM, *rest])))
+    lines = (b"want " + OID.encode(), *said, b"have " + b"b" * 40, b"done")
+    bench = Asked(Steps(slow=True), tmp_path, Question(encode_all([b"command=fetch", FORMAT, DELIM, *lines, FLUSH])))
     asked(bench)
     assert bench.supply.bases[:1] == tried
 
