@@ -70,6 +70,8 @@ class Debt:
 class Debts:
     """What is owed to the last tier.
 
+    :ivar owed: that, by the objects' names; empty nearly always.
+
     :param authority: the last tier.
     :param nearer: those that have the objects.
     :param reactor: for the pauses between attempts.
@@ -100,7 +102,6 @@ class Debts:
         self._copy = copy
         self._journal = journal
         self.owed: dict[Name, Debt] = {}
-        """What is owed now."""
 
     def __contains__(self, name: Name) -> bool:
         """Whether the last tier has yet to take an object."""

@@ -291,14 +291,20 @@ def test_spent_rate_limit_as_403(upstream: Any, client: UpstreamClient) -> None:
         result_of(client.list_refs(URL))
 
 
+def failures_of(client: UpstreamClient) -> list[Any]:
+    """Begin to list refs and return what will be in how that has failed."""
+    failures: list[Any] = []
+    Deferred.fromCoroutine(client.list_refs(URL)).addErrback(failures.append)
+    return failures
+
+
 def test_check_times_out(upstream: Any, client: UpstreamClient, clock: FakeClock) -> None:
     """A check ends after its time although the upstream hangs, whichever of its requests hangs."""
     for answered in (0, 1):
         if answered:
             upstream.v2()
         upstream.script.append(None)
-        failures: list[Any] = []
-        Deferred.fromCoroutine(client.list_refs(URL)).addErrback(failures.append)
+        failures = failures_of(client)
         clock.advance(9.9)
         assert not failures
         clock.advance(0.2)
@@ -375,8 +381,7 @@ def test_slow_redirects(upstream: Any, client: UpstreamClient, clock: FakeClock)
     for number in range(4):
         upstream.say(302, Location=f"https://git.example/r{number}/info/refs?service=git-upload-pack")
     upstream.script = Slow([*upstream.script, None])
-    failures: list[Any] = []
-    Deferred.fromCoroutine(client.list_refs(URL)).addErrback(failures.append)
+    failures = failures_of(client)
     clock.advance(3.9)
     assert not failures
     clock.advance(0.2)

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypedDict, Unpack, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -230,6 +230,14 @@ def response_of(wire: Wire) -> Response:
     return Response(int(first.split(" ")[1]), pairs, content)
 
 
+class Sent(TypedDict, total=False):
+    """What a request may have besides its target, as :meth:`AdminFront.send` takes it."""
+
+    headers: dict[str, str] | None
+    body: bytes
+    encoding: str
+
+
 class AdminFront:
     """The routes and what they act on."""
 
@@ -319,17 +327,9 @@ class AdminFront:
         self.threaded += 1
         return function(*args)
 
-    def ask(
-        self,
-        target: str,
-        method: str = "GET",
-        *,
-        headers: dict[str, str] | None = None,
-        body: bytes = b"",
-        encoding: str = "utf-8",
-    ) -> Response:
+    def ask(self, target: str, method: str = "GET", **rest: Unpack[Sent]) -> Response:
         """Send a request and return its response."""
-        return response_of(self.send(target, method, headers=headers, body=body, encoding=encoding))
+        return response_of(self.send(target, method, **rest))
 
     def send(
         self,
